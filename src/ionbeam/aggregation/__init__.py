@@ -1,0 +1,1 @@
+"""CLOSING WINDOWS: coverage, readiness, coordinator, builder, revisions."""

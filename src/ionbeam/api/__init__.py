@@ -1,0 +1,1 @@
+"""HTTP: one router per resource; errors become a status in one table."""

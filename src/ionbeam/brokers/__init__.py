@@ -1,0 +1,1 @@
+"""HOW MESSAGES TRAVEL: in memory, over RabbitMQ."""

@@ -1,0 +1,1 @@
+"""THE COMMAND LINE: one file per command group."""

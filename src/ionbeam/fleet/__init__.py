@@ -1,0 +1,1 @@
+"""THE DEVICES: registry, twin, commands, logs, measurement frames."""

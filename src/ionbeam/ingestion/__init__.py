@@ -1,0 +1,1 @@
+"""MAKING IT CANONICAL: map, coerce, check, store, announce."""

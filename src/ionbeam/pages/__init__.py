@@ -1,0 +1,1 @@
+"""WHAT A PERSON SEES in a browser: catalogue, map, series, pipeline, fleet."""

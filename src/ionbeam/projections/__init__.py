@@ -1,0 +1,1 @@
+"""WHO READS IT: one file per read model, told of every window revision."""

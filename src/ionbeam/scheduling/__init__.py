@@ -1,0 +1,1 @@
+"""WHEN WE ASK: spans due, lag, cadence, catch-up, backfill."""

@@ -1,0 +1,1 @@
+"""WHERE DATA COMES FROM: one file per feed."""

@@ -1,0 +1,1 @@
+"""WHERE STATE RESTS: local objects, Parquet chunks, SQLite."""
