@@ -76,7 +76,7 @@ class Fetcher(Protocol):
     never returns a partial body.
     """
 
-    async def get(self, url: str, *, cache_only: bool = False) -> Response:
+    async def get(self, url: str) -> Response:
         """The resource at ``url``; answered from the cache when the server says it is unchanged."""
         ...
 
