@@ -274,6 +274,10 @@ class IngestionLedger(Protocol):
         """The right to work on it; None when it is done. `Busy` while a live worker holds it."""
         ...
 
+    async def release(self, claim: IngestionClaim) -> None:
+        """Hand the work back undone."""
+        ...
+
     async def settle(
         self, claim: IngestionClaim, outcome: IngestionOutcome, event: DataAvailableEvent
     ) -> None:
@@ -354,11 +358,14 @@ class BuildQueue(Protocol):
         ...
 
     async def next_due(self) -> datetime | None:
-        """When the next window becomes due."""
+        """When the next window that nobody holds becomes due."""
         ...
 
-    async def spent_chunks(self, key: WindowKey) -> list[Chunk]:
-        """Chunks of which every window is built and nothing older is pending; safe to delete."""
+    async def retire(self, key: WindowKey) -> list[Chunk]:
+        """Take the window's chunks out of use and return them; they may then be deleted.
+
+        None are retired while one of their windows is not built, or an ingestion is pending.
+        """
         ...
 
 
@@ -409,14 +416,41 @@ class Bookmarks(Protocol):
 class StateStore(Protocol):
     """Everything that must be remembered, behind one adapter."""
 
-    log: EventLog
-    ingestions: IngestionLedger
-    windows: WindowLedger
-    builds: BuildQueue
-    datasets: DatasetRegistry
-    quarantine: QuarantineLedger
-    bookmarks: Bookmarks
+    @property
+    def log(self) -> EventLog:
+        """Commands and events."""
+        ...
+
+    @property
+    def ingestions(self) -> IngestionLedger:
+        """What was accepted."""
+        ...
+
+    @property
+    def windows(self) -> WindowLedger:
+        """Coverage and windows."""
+        ...
+
+    @property
+    def builds(self) -> BuildQueue:
+        """Windows to build."""
+        ...
+
+    @property
+    def datasets(self) -> DatasetRegistry:
+        """Datasets and maps."""
+        ...
+
+    @property
+    def quarantine(self) -> QuarantineLedger:
+        """What was refused."""
+        ...
+
+    @property
+    def bookmarks(self) -> Bookmarks:
+        """Positions."""
+        ...
 
     async def close(self) -> None:
-        """Release what is held; leases of this process end."""
+        """Release what is held; work in this process's hands becomes free."""
         ...

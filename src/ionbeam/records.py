@@ -3,13 +3,17 @@
 Plain frozen values; which of them change together, and when, is said by the ledgers in `ports`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from ionbeam.observations.dataset import DatasetMetadata, IngestionMetadata
+from ionbeam.observations.dataset import IngestionMetadata
 from ionbeam.observations.timespan import TimeSpan, format_duration, format_stamp
+
+
+GAP_TOLERANCE = timedelta(seconds=1)
+"""A hole between two claims longer than this is a gap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,13 +261,14 @@ class BuildOrder:
     token: int
     """Fencing token: a newer claim makes this order worthless."""
     attempt: int
-    metadata: DatasetMetadata
     chunks: tuple[Chunk, ...]
     """The window's chunks in acceptance order."""
+    maps: tuple[IngestionMetadata, ...]
+    """The distinct maps behind the window's observations."""
     revision: Revision | None
     """The current revision."""
-    inputs_deleted: bool = False
-    """Some inputs of the current revision are gone; it must be merged, not rebuilt."""
+    retired: bool
+    """Some inputs of the current revision are deleted: its file takes their place as input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +279,8 @@ class DatasetRecord:
     findings: tuple[str, ...] = ()
     """Remarks from registration, such as names the CF table does not know."""
     registered_at: datetime | None = None
-    coverage: tuple[TimeSpan, ...] = field(default=())
+    coverage: tuple[TimeSpan, ...] = ()
+    """What has been claimed, holes of up to `GAP_TOLERANCE` closed."""
 
 
 def object_name(name: str) -> str:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from ionbeam.messages._location import Location
 from ionbeam.messages._span import check_forward, span_of
 from ionbeam.observations.dataset import IngestionMetadata
 from ionbeam.observations.timespan import TimeSpan, UtcDatetime
@@ -40,7 +41,7 @@ class IngestDataCommand(BaseModel):
 
     id: UUID
     metadata: IngestionMetadata
-    payload_location: str
+    payload_location: Location
     """Object key of the raw Parquet payload, with or without ``.parquet``."""
     start_time: UtcDatetime
     end_time: UtcDatetime

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, model_validator
 
+from ionbeam.messages._location import Location
 from ionbeam.messages._span import check_forward, span_of
 from ionbeam.observations.dataset import DatasetMetadata, IngestionMetadata
 from ionbeam.observations.timespan import TimeSpan, UtcDatetime
@@ -30,7 +31,7 @@ class DataSetAvailableEvent(BaseModel):
 
     id: UUID
     metadata: DatasetMetadata
-    dataset_location: str
+    dataset_location: Location
     """Object key of the window's current Parquet file."""
     start_time: UtcDatetime
     end_time: UtcDatetime

@@ -20,12 +20,15 @@ _DURATION = TypeAdapter(timedelta)
 
 
 def to_utc(value: datetime) -> datetime:
-    """``value`` in UTC; `NaiveDatetime` when it has no zone."""
+    """``value`` in UTC; `NaiveDatetime` when it has no zone, `InvalidInput` beyond the years 1 to 9999."""
     if value.utcoffset() is None:
         raise NaiveDatetime(
             f"{value.isoformat()} has no time zone; write {value.isoformat()}Z or another offset"
         )
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidInput(f"{value.isoformat()} lies outside the years 1 to 9999 in UTC") from error
 
 
 UtcDatetime = Annotated[datetime, AfterValidator(to_utc)]

@@ -6,10 +6,11 @@ Source of the form: the published dataset contract; standard names and units are
 conventions.
 """
 
+import math
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat, model_validator
 
 from ionbeam.errors import InvalidInput
 
@@ -17,9 +18,11 @@ SEPARATOR = "__"
 
 
 def _dtype_name(value: Any) -> Any:
-    """Any numpy dtype-like as the string that survives JSON; pandas-only names pass unchanged."""
-    if value is None or isinstance(value, str):
+    """Any numpy dtype-like, or pandas dtype, as the string that survives JSON."""
+    if isinstance(value, str):
         return value
+    if not isinstance(value, type) and isinstance(name := getattr(value, "name", None), str):
+        return name
     try:
         return np.dtype(value).name
     except TypeError as error:
@@ -30,11 +33,18 @@ DtypeName = Annotated[str, BeforeValidator(_dtype_name)]
 
 
 class BaseVariable(BaseModel):
-    """A column with a dtype."""
+    """A column with a dtype; null takes the default."""
 
     model_config = ConfigDict(frozen=True)
 
     dtype: DtypeName
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_dtype_is_default(cls, form: Any) -> Any:
+        if isinstance(form, dict) and form.get("dtype", ...) is None:
+            return {key: value for key, value in form.items() if key != "dtype"}
+        return form
 
 
 class CanonicalStandard(BaseModel):
@@ -43,7 +53,7 @@ class CanonicalStandard(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     standard_name: str
-    level: float
+    level: FiniteFloat
     method: str
     period: str
 
@@ -61,7 +71,7 @@ class CanonicalVariable(BaseVariable):
 
     dtype: DtypeName = "float64"
     standard_name: str
-    level: float = 0.0
+    level: FiniteFloat = 0.0
     """Height above ground in m, or another vertical level the source names."""
     method: str = "point"
     """CF cell method over ``period``: point, mean, maximum, minimum, sum."""
@@ -72,9 +82,8 @@ class CanonicalVariable(BaseVariable):
 
     def canonical_name(self) -> str:
         """The column name in every dataset file."""
-        return SEPARATOR.join(
-            (self.standard_name, self.cf_unit, str(float(self.level)), self.method, self.period)
-        )
+        level = str(self.level + 0.0)  # minus zero is zero
+        return SEPARATOR.join((self.standard_name, self.cf_unit, level, self.method, self.period))
 
     def standard(self) -> CanonicalStandard:
         """What is observed, without unit and column."""
@@ -100,6 +109,8 @@ class CanonicalVariable(BaseVariable):
             height = float(level) if level else 0.0
         except ValueError as error:
             raise InvalidInput(f"{name!r} has the level {level!r}, which is not a number") from error
+        if not math.isfinite(height):
+            raise InvalidInput(f"{name!r} has the level {level!r}, which is no height")
         return cls(
             column=name,
             standard_name=standard_name,

@@ -1,0 +1,289 @@
+"""From an ingest command to stored observations and the event that tells of them.
+
+The payload streams through in pieces of bounded size, so its length does not matter. Every piece is
+mapped, folded, cut by hour and written under names that follow from the ingestion's id alone: a
+killed ingestion starts over and writes the same objects. Nothing it wrote counts before it settles.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import pairwise
+from typing import IO
+from uuid import uuid5
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import structlog
+
+from ionbeam.errors import InvalidInput, ObjectExists, ObjectMissing, PayloadInvalid, PayloadMissing
+from ionbeam.ingestion.mapping import Mapped, check_columns, to_canonical
+from ionbeam.messages.codec import encode
+from ionbeam.messages.commands import IngestDataCommand
+from ionbeam.messages.events import DataAvailableEvent
+from ionbeam.messages.topology import DATA_AVAILABLE
+from ionbeam.observations.columns import TIME
+from ionbeam.observations.dataset import IngestionMetadata
+from ionbeam.observations.merging import merge, redundant
+from ionbeam.observations.registration import register, suspect_columns
+from ionbeam.observations.timespan import TimeSpan, align, from_nanoseconds
+from ionbeam.ports import BatchStore, Broker, Clock, ObservationStore, StateStore
+from ionbeam.records import (
+    Chunk,
+    IngestionClaim,
+    IngestionOutcome,
+    IngestionRecord,
+    IngestionStatus,
+    QuarantineEntry,
+    Tally,
+    object_name,
+)
+
+log = structlog.get_logger(__name__)
+
+PIECE_ROWS = 1 << 19
+"""Rows of a payload in memory at once. Part numbers follow from it: changing it re-parts unfinished work."""
+
+KNOWN_ROWS_LIMIT = 1 << 22
+"""Beyond so many known rows in one hour a re-delivered row is stored again and folded by the window."""
+
+_HOUR = timedelta(hours=1)
+_HOUR_NS = 3_600_000_000_000
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What the pieces so far have left."""
+
+    tally: Tally = field(default_factory=Tally)
+    chunks: list[Chunk] = field(default_factory=list)
+    rejects: list[QuarantineEntry] = field(default_factory=list)
+    warnings: dict[str, None] = field(default_factory=dict)
+
+
+class Ingestion:
+    """Handles `IngestDataCommand`."""
+
+    def __init__(
+        self,
+        state: StateStore,
+        objects: BatchStore,
+        observations: ObservationStore,
+        broker: Broker,
+        clock: Clock,
+    ) -> None:
+        self._state = state
+        self._objects = objects
+        self._observations = observations
+        self._broker = broker
+        self._clock = clock
+
+    async def handle(self, command: IngestDataCommand) -> None:
+        """Ingest a payload once; a repeated command only makes sure that its event is told.
+
+        A command that can never work is recorded as refused, its payload quarantined, and the
+        `InvalidInput` raised for the broker to dead-letter the message.
+        """
+        try:
+            registration = register(command.metadata)
+            with await self._open(command) as file:
+                payload = await asyncio.to_thread(_read_footer, file)
+                check_columns(payload.schema_arrow, registration.metadata.ingestion_map)
+                command = command.model_copy(update={"metadata": registration.metadata})
+                record = await self._state.ingestions.accept(command, payload.metadata.num_rows)
+                if record.status is IngestionStatus.REFUSED:
+                    raise InvalidInput(record.reason)
+                await self._state.datasets.register(registration.metadata, registration.findings)
+                claim = await self._state.ingestions.claim(command.id)
+                if claim is not None:
+                    await self._ingest(claim, payload)
+        except InvalidInput as error:
+            await self._refuse(command, error)
+            raise
+        await self._announce(_event_of(record))
+
+    async def _open(self, command: IngestDataCommand) -> AbstractContextManager[IO[bytes] | pa.NativeFile]:
+        location = command.payload_location
+        for key in (location, f"{location}.parquet"):
+            try:
+                return await asyncio.to_thread(self._objects.open, key)
+            except ObjectMissing:
+                continue
+        raise PayloadMissing(f"there is no payload {location!r}; was it written to this store?")
+
+    async def _ingest(self, claim: IngestionClaim, payload: pq.ParquetFile) -> None:
+        record = claim.record
+        progress = _Progress()
+        try:
+            pieces = _pieces(payload, record.metadata)
+            number = 0
+            while (mapped := await asyncio.to_thread(next, pieces, None)) is not None:
+                await self._keep_rejects(record, number, mapped, progress)
+                await self._keep_observations(record, number, mapped, progress)
+                number += 1
+            outcome = IngestionOutcome(
+                progress.tally, tuple(progress.chunks), tuple(progress.rejects), tuple(progress.warnings)
+            )
+            await self._state.ingestions.settle(claim, outcome, _event_of(record))
+        except BaseException:
+            await self._state.ingestions.release(claim)
+            raise
+        log.info(
+            "ingestion settled",
+            dataset=record.metadata.dataset.name,
+            ingestion_id=str(record.id),
+            received=progress.tally.received,
+            stored=progress.tally.stored,
+            duplicate=progress.tally.duplicate,
+            rejected=progress.tally.rejected,
+        )
+
+    async def _keep_rejects(
+        self, record: IngestionRecord, piece: int, mapped: Mapped, progress: _Progress
+    ) -> None:
+        if mapped.rejects is None:
+            return
+        rows = mapped.rejects.num_rows
+        dataset = record.metadata.dataset.name
+        location = f"quarantine/{object_name(dataset)}/{record.id}{_part_suffix(piece)}.parquet"
+        with suppress(ObjectExists):  # left by this ingestion before it was interrupted
+            await self._objects.put(location, await asyncio.to_thread(_parquet_bytes, mapped.rejects))
+        progress.tally += Tally(received=rows, rejected=rows)
+        progress.rejects.append(
+            QuarantineEntry(
+                id=uuid5(record.id, f"quarantine/{piece}"),
+                dataset=dataset,
+                ingestion_id=record.id,
+                location=location,
+                rows=rows,
+                reasons=mapped.reasons(),
+                at=self._clock.now(),
+            )
+        )
+
+    async def _keep_observations(
+        self, record: IngestionRecord, piece: int, mapped: Mapped, progress: _Progress
+    ) -> None:
+        if mapped.observations.num_rows == 0:
+            return
+        identity = record.metadata.ingestion_map.identity_columns()
+        progress.warnings |= dict.fromkeys(
+            suspect_columns(mapped.observations, record.metadata.ingestion_map)
+        )
+        merged = await asyncio.to_thread(merge, mapped.observations, identity)
+        progress.tally += Tally(received=mapped.observations.num_rows, duplicate=merged.folded)
+        for rows in _by_hour(merged.table):
+            fresh = await self._fresh(record, rows, identity)
+            stored = 0
+            if fresh.num_rows:
+                chunk = await self._observations.write(_chunk_of(record, piece, fresh), fresh)
+                progress.chunks.append(chunk)
+                stored = chunk.rows
+            progress.tally += Tally(stored=stored, duplicate=rows.num_rows - stored)
+
+    async def _fresh(self, record: IngestionRecord, rows: pa.Table, identity: list[str]) -> pa.Table:
+        """The rows that are not already known, as far as that can be told safely and in bounded memory."""
+        span = _span_of(rows)
+        before = await self._state.ingestions.chunks_before(
+            record.metadata.dataset.name, align(span.start, _HOUR), record.sequence
+        )
+        near = [chunk for chunk in before or () if chunk.first < span.end and chunk.last >= span.start]
+        if not near or sum(chunk.rows for chunk in near) > KNOWN_ROWS_LIMIT:
+            return rows
+        tables = [table async for _, table in self._observations.read(near, span)]
+        known = pa.concat_tables(tables, promote_options="permissive")
+        if any(name not in known.schema.names for name in identity):
+            return rows
+        return await asyncio.to_thread(_without_known, known, rows, identity)
+
+    async def _refuse(self, command: IngestDataCommand, error: InvalidInput) -> None:
+        dataset = command.metadata.dataset.name
+        reason = str(error)
+        entry = QuarantineEntry(
+            id=uuid5(command.id, "quarantine"),
+            dataset=dataset,
+            ingestion_id=command.id,
+            location=command.payload_location,
+            rows=0,
+            reasons={reason: 1},
+            at=self._clock.now(),
+        )
+        await self._state.ingestions.refuse(command, reason, entry)
+        log.error("ingestion refused", dataset=dataset, ingestion_id=str(command.id), reason=reason)
+
+    async def _announce(self, event: DataAvailableEvent) -> None:
+        await self._broker.publish(DATA_AVAILABLE, "", encode(event), message_id=str(event.id))
+
+
+def _read_footer(file: IO[bytes] | pa.NativeFile) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(file)
+    except pa.ArrowException as error:
+        raise PayloadInvalid(f"the payload is not readable Parquet: {error}") from error
+
+
+def _pieces(payload: pq.ParquetFile, metadata: IngestionMetadata) -> Iterator[Mapped]:
+    """The payload, mapped, in pieces of `PIECE_ROWS` whatever its row groups are."""
+    first_row = 0
+    try:
+        for batch in payload.iter_batches(batch_size=PIECE_ROWS):
+            raw = pa.Table.from_batches([batch])
+            yield to_canonical(raw, metadata.ingestion_map, first_row)
+            first_row += batch.num_rows
+    except pa.ArrowException as error:
+        raise PayloadInvalid(f"the payload cannot be read behind row {first_row}: {error}") from error
+
+
+def _without_known(known: pa.Table, rows: pa.Table, identity: list[str]) -> pa.Table:
+    old = redundant(merge(known, identity).table, rows, identity)
+    return rows.filter(pa.array(~old)) if old.any() else rows
+
+
+def _by_hour(rows: pa.Table) -> Iterator[pa.Table]:
+    """Slices of rows sorted by time, one per hour of event time."""
+    hours = rows.column(TIME).combine_chunks().cast(pa.int64()).to_numpy() // _HOUR_NS
+    cuts = [0, *(np.flatnonzero(np.diff(hours)) + 1).tolist(), rows.num_rows]
+    for start, end in pairwise(cuts):
+        yield rows.slice(start, end - start)
+
+
+def _span_of(rows: pa.Table) -> TimeSpan:
+    """The span of rows sorted by time, to the microsecond."""
+    time = rows.column(TIME)
+    first, last = (from_nanoseconds(time[i].value) for i in (0, -1))
+    return TimeSpan(first, last + timedelta(microseconds=1))
+
+
+def _chunk_of(record: IngestionRecord, part: int, rows: pa.Table) -> Chunk:
+    span = _span_of(rows)
+    return Chunk(
+        dataset=record.metadata.dataset.name,
+        hour=align(span.start, _HOUR),
+        ingestion_id=record.id,
+        part=part,
+        sequence=record.sequence,
+        rows=rows.num_rows,
+        first=span.start,
+        last=span.end - timedelta(microseconds=1),
+        location="",
+    )
+
+
+def _event_of(record: IngestionRecord) -> DataAvailableEvent:
+    return DataAvailableEvent(
+        id=record.id, metadata=record.metadata, start_time=record.span.start, end_time=record.span.end
+    )
+
+
+def _part_suffix(part: int) -> str:
+    return f"_{part}" if part else ""
+
+
+def _parquet_bytes(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data

@@ -1,0 +1,277 @@
+"""The only file that introduces rooms to each other: settings in, a running platform out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+
+import structlog
+
+from ionbeam import sources
+from ionbeam.aggregation.builder import WindowBuilder
+from ionbeam.aggregation.coordinator import Coordinator
+from ionbeam.aggregation.readiness import ReadinessPolicy
+from ionbeam.aggregation.worker import BuildWorker
+from ionbeam.brokers.memory import MemoryBroker
+from ionbeam.brokers.middleware import handling
+from ionbeam.config import Loaded, Settings
+from ionbeam.errors import ExtraMissing, IonbeamError
+from ionbeam.fetching import HttpFetcher
+from ionbeam.ingestion.collect import Collector, start_command
+from ionbeam.ingestion.ingest import Ingestion
+from ionbeam.ingestion.replay import Replay
+from ionbeam.messages.commands import IngestDataCommand, StartSourceCommand
+from ionbeam.messages.events import DataAvailableEvent
+from ionbeam.messages.topology import (
+    AGGREGATION_QUEUE,
+    EXCHANGES,
+    INGESTION_QUEUE,
+    QUEUES,
+    source_queue,
+)
+from ionbeam.observations.timespan import TimeSpan
+from ionbeam.ports import BatchStore, Broker, Clock, Handler, ObservationStore, Source, StateStore
+from ionbeam.records import Decision, WindowState, WindowStatus
+from ionbeam.scheduling.clock import SystemClock
+from ionbeam.scheduling.plan import Schedule
+from ionbeam.scheduling.reconcile import Reconciler
+from ionbeam.scheduling.scheduler import Scheduler
+from ionbeam.stores.local import LocalBatchStore
+from ionbeam.stores.parquet import ParquetObservationStore
+from ionbeam.stores.sqlite import SqliteStateStore
+
+log = structlog.get_logger(__name__)
+
+RECONCILE_EVERY = timedelta(minutes=5)
+COORDINATOR_PREFETCH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where everything rests."""
+
+    state: StateStore
+    objects: BatchStore
+    """Payloads, observations, quarantine."""
+    datasets: BatchStore
+    """Finished windows."""
+    datasets_prefix: str
+    """What turns a key in ``datasets`` into a location in ``objects``, or into a path."""
+    datasets_root: Path
+    observations: ObservationStore
+    scratch: Path
+
+
+def open_stores(settings: Settings, clock: Clock) -> Stores:
+    """The embedded stores below ``data_dir``."""
+    root = (settings.arrow_store.data_path or settings.data_dir).absolute()
+    datasets_root = (settings.dataset_aggregator.data_path or root / "datasets").absolute()
+    scratch = settings.data_dir.absolute() / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    objects = LocalBatchStore(root)
+    inside = datasets_root.is_relative_to(root)
+    return Stores(
+        state=SqliteStateStore(settings.data_dir / "state", clock),
+        objects=objects,
+        datasets=LocalBatchStore(datasets_root),
+        datasets_prefix=f"{datasets_root.relative_to(root) if inside else datasets_root}/",
+        datasets_root=datasets_root,
+        observations=ParquetObservationStore(objects),
+        scratch=scratch,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillFailure:
+    """A span that could not be fetched."""
+
+    span: TimeSpan
+    reason: str
+
+
+class Platform:
+    """One process of Ionbeam: the pipeline over its stores and broker."""
+
+    def __init__(self, loaded: Loaded, stores: Stores, broker: Broker, clock: Clock) -> None:
+        settings = loaded.settings
+        self.stores = stores
+        self.broker = broker
+        self._loaded = loaded
+        self._clock = clock
+        self._sources: dict[tuple[str, bool], tuple[Source, HttpFetcher]] = {}
+        state = stores.state
+        self.builder = WindowBuilder(
+            state,
+            stores.observations,
+            stores.datasets,
+            broker,
+            clock,
+            location_prefix=stores.datasets_prefix,
+            scratch=stores.scratch,
+            delete_after_export=settings.dataset_aggregator.delete_after_export,
+        )
+        self.worker = BuildWorker(
+            self.builder.build_next,
+            state.builds,
+            clock,
+            timedelta(seconds=settings.dataset_aggregator.poll_interval_seconds),
+            settings.dataset_aggregator.concurrency,
+        )
+        policy = ReadinessPolicy(settings.dataset_coordinator.allow_incomplete_windows)
+        self.coordinator = Coordinator(state, clock, policy, self.worker.wake)
+        self.ingestion = Ingestion(state, stores.objects, stores.observations, broker, clock)
+        self.collector = Collector(state, stores.objects, broker, self.open_source)
+        self.replay = Replay(state, stores.objects, broker)
+        self.reconciler = Reconciler(state, broker, clock, self.builder.announce)
+        self.scheduler = Scheduler(state, broker, clock, _schedules(settings), start_command)
+
+    def open_source(self, name: str, use_cache: bool = False) -> Source:
+        """A source by its name or alias, with its own settings and fetcher."""
+        kind = sources.load(name)
+        key = (kind.name, use_cache)
+        if key not in self._sources:
+            self._sources[key] = self._make_source(kind, use_cache)
+        return self._sources[key][0]
+
+    def _make_source(self, kind: type[Source], use_cache: bool) -> tuple[Source, HttpFetcher]:
+        settings, warnings = self._loaded.source(kind.name, kind.settings_model)
+        for warning in warnings:
+            log.warning("configuration", remark=warning)
+        fetcher = HttpFetcher(
+            self._loaded.settings.data_dir / "cache" / "http",
+            timeout_s=getattr(settings, "timeout_seconds", 60),
+            concurrency=getattr(settings, "concurrency", 10),
+            cache_only=use_cache or getattr(settings, "use_cache", False),
+        )
+        return kind(settings, fetcher), fetcher
+
+    async def start(self) -> None:
+        """Declare the topology and start to consume; work that was cut off is told again."""
+        await self.broker.declare(
+            EXCHANGES, [*QUEUES, *map(source_queue, (*sources.SOURCES, *sources.ALIASES))]
+        )
+        await self._consume(INGESTION_QUEUE, handling(IngestDataCommand, self.ingestion.handle), 1)
+        await self._consume(
+            AGGREGATION_QUEUE, handling(DataAvailableEvent, self.coordinator.handle), COORDINATOR_PREFETCH
+        )
+        for name in (*sources.SOURCES, *sources.ALIASES):
+            handler = handling(StartSourceCommand, self._collect)
+            await self._consume(source_queue(name).name, handler, 1)
+        await self.reconciler.reconcile()
+
+    async def _consume(self, queue: str, handler: Handler, prefetch: int) -> None:
+        await self.broker.consume(queue, handler, prefetch=prefetch)
+
+    async def _collect(self, command: StartSourceCommand) -> None:
+        await self.collector.handle(command)
+
+    async def run(self) -> None:
+        """Everything that goes on by itself: schedules, builds, reconciliation. Never returns."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.scheduler.run())
+            group.create_task(self.worker.run())
+            group.create_task(self.reconciler.run(RECONCILE_EVERY))
+
+    async def drain(self) -> None:
+        """Return when no message is under way and no window is due; needs the in-process broker."""
+        assert isinstance(self.broker, MemoryBroker)
+        await self.broker.idle()
+        await self.worker.build_due()
+
+    async def backfill(
+        self, source: str, span: TimeSpan, on_span: Callable[[TimeSpan], None] = lambda _: None
+    ) -> list[BackfillFailure]:
+        """Ask a source for ``span`` part by part while what came before is ingested and built."""
+        kind = sources.load(source)
+        await self.drain()
+        failures = []
+        async with self.building():
+            for part in span.split(kind.max_span):
+                command = start_command(kind.name, part)
+                try:
+                    await self.collector.handle(command)
+                except IonbeamError as error:
+                    # The caller is told and decides; nobody is to try again behind its back.
+                    await self.stores.state.log.close(command)
+                    failures.append(BackfillFailure(part, str(error)))
+                on_span(part)
+            await self.drain()
+        return failures
+
+    async def rebuild(self, dataset: str, span: TimeSpan) -> list[WindowState]:
+        """Build the windows of ``span`` again; those whose content is unchanged get no new revision."""
+        now = self._clock.now()
+        windows = await self.stores.state.windows.windows(dataset, span)
+        await self.stores.state.windows.decide(
+            [Decision(window.key, WindowStatus.QUEUED, "rebuild", now) for window in windows]
+        )
+        await self.drain()
+        return await self.stores.state.windows.windows(dataset, span)
+
+    @asynccontextmanager
+    async def building(self) -> AsyncIterator[None]:
+        """Build windows in the background while the block runs."""
+        task = asyncio.create_task(self.worker.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Stop consuming, finish what is in hand, release everything."""
+        await self.broker.close()
+        for _, fetcher in self._sources.values():
+            await fetcher.close()
+        await self.stores.state.close()
+
+
+@asynccontextmanager
+async def open_platform(loaded: Loaded, *, embedded: bool = True) -> AsyncIterator[Platform]:
+    """A started platform; ``embedded`` keeps messages in this process whatever broker is configured."""
+    clock = SystemClock()
+    stores = open_stores(loaded.settings, clock)
+    url = loaded.settings.broker.url
+    broker = MemoryBroker() if embedded or url is None else _rabbit(url)
+    platform = Platform(loaded, stores, broker, clock)
+    try:
+        await platform.start()
+        yield platform
+    finally:
+        await platform.close()
+
+
+@asynccontextmanager
+async def open_state(loaded: Loaded) -> AsyncIterator[Stores]:
+    """The stores alone, to look at."""
+    stores = open_stores(loaded.settings, SystemClock())
+    try:
+        yield stores
+    finally:
+        await stores.state.close()
+
+
+def _rabbit(url: str) -> Broker:
+    try:
+        module = import_module("ionbeam.brokers.rabbit")
+    except ModuleNotFoundError as error:
+        raise ExtraMissing("rabbit", "A broker.url in the configuration") from error
+    broker: Broker = module.RabbitBroker(url)
+    return broker
+
+
+def _schedules(settings: Settings) -> list[Schedule]:
+    if not settings.scheduler.enabled:
+        return []
+    return [
+        Schedule(
+            sources.ALIASES.get(window.source_name, window.source_name),
+            window.window_size,
+            window.trigger_interval,
+            window.window_lag,
+        )
+        for window in settings.scheduler.windows
+    ]

@@ -1,0 +1,28 @@
+"""Published names: exchanges, queues and the columns every dataset has."""
+
+from datetime import timedelta
+
+from ionbeam.messages.topology import (
+    DATA_AVAILABLE,
+    DATASET_AVAILABLE,
+    INGESTION_EXCHANGE,
+    INGESTION_KEY,
+    INGESTION_QUEUE,
+)
+from ionbeam.observations.columns import AXES, LATITUDE, LONGITUDE, TIME
+
+MAX_CACHE_PERIOD = timedelta(days=7)
+"""The longest span a source may answer from its cache."""
+
+__all__ = [
+    "AXES",
+    "DATASET_AVAILABLE",
+    "DATA_AVAILABLE",
+    "INGESTION_EXCHANGE",
+    "INGESTION_KEY",
+    "INGESTION_QUEUE",
+    "LATITUDE",
+    "LONGITUDE",
+    "MAX_CACHE_PERIOD",
+    "TIME",
+]
