@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from ionbeam.config import LoggingSettings
+from ionbeam.errors import ConfigInvalid
 from ionbeam.logs import configure
 
 
@@ -64,6 +65,12 @@ def test_a_log_dir_gets_the_same_as_json_lines(tmp_path: Path):
     structlog.get_logger("x").info("started", source="s")
     line = json.loads((tmp_path / "logs" / "ours.log").read_text())
     assert (line["event"], line["source"]) == ("started", "s")
+
+
+def test_a_log_dir_that_cannot_be_is_named(tmp_path: Path):
+    (tmp_path / "logs").write_text("a file")
+    with pytest.raises(ConfigInvalid, match=r"logging\.log_dir: .*ionbeam\.log cannot be written"):
+        configure(LoggingSettings(log_dir=tmp_path / "logs"), io.StringIO())
 
 
 def test_configuring_again_replaces_instead_of_adding():

@@ -120,7 +120,7 @@ def messages_page() -> str:
         "## Exchanges",
         table(("name", "kind", "message", "publisher", "purpose"), exchange_rows),
         "## Queues",
-        "`NAME` stands for the name of a source or projection; characters other than letters, digits and `._-` "
+        "`NAME` stands for a source or projection; characters other than letters, digits and `._-` "
         "become `_` in it.",
         table(("name", "bound to", "message", "publisher", "subscriber", "purpose"), queue_rows),
         "## Models",
@@ -164,7 +164,7 @@ def command_sections(command: Any, name: str) -> Iterator[str]:
     """A section for a command, then those of its subcommands."""
     subcommands = getattr(command, "commands", {})
     usage = [
-        p.name.upper() if p.required else f"[{p.name.upper()}]"
+        (p.metavar or p.name.upper()) if p.required else f"[{p.metavar or p.name.upper()}]"
         for p in command.params
         if p.param_type_name == "argument"
     ]

@@ -6,12 +6,14 @@ Standard output is never touched; it belongs to what a command prints.
 import logging
 import sys
 from logging.handlers import WatchedFileHandler
+from pathlib import Path
 from typing import TextIO
 
 import structlog
 from structlog.typing import Processor
 
 from ionbeam.config import LoggingSettings
+from ionbeam.errors import ConfigInvalid
 
 QUIET = ("aio_pika", "aiormq", "httpcore", "httpx")
 """Libraries whose every request is not our news."""
@@ -22,6 +24,7 @@ def configure(settings: LoggingSettings, stream: TextIO | None = None) -> None:
 
     A terminal gets the console form, anything else JSON lines. Calling it again replaces what it
     set up before. Records of the standard `logging` come out the same way.
+    `ConfigInvalid` when the file cannot be written.
     """
     target = stream if stream is not None else sys.stderr
     shared: list[Processor] = [
@@ -34,8 +37,7 @@ def configure(settings: LoggingSettings, stream: TextIO | None = None) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler(target)]
     handlers[0].setFormatter(_formatter(shared, console=target.isatty()))
     if settings.log_dir is not None:
-        settings.log_dir.mkdir(parents=True, exist_ok=True)
-        handlers.append(WatchedFileHandler(settings.log_dir / settings.log_name, encoding="utf-8"))
+        handlers.append(_file_handler(settings.log_dir / settings.log_name))
         handlers[1].setFormatter(_formatter(shared, console=False))
     _replace_handlers(handlers, settings.level)
     structlog.configure(
@@ -47,6 +49,14 @@ def configure(settings: LoggingSettings, stream: TextIO | None = None) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
+
+
+def _file_handler(path: Path) -> logging.Handler:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return WatchedFileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise ConfigInvalid(f"logging.log_dir: {path} cannot be written ({error.strerror})") from error
 
 
 def _formatter(shared: list[Processor], *, console: bool) -> logging.Formatter:

@@ -1,12 +1,13 @@
 """The only file that introduces rooms to each other: settings in, a running platform out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
+from uuid import UUID
 
 import structlog
 
@@ -18,6 +19,7 @@ from ionbeam.aggregation.worker import BuildWorker
 from ionbeam.brokers.memory import MemoryBroker
 from ionbeam.brokers.middleware import handling
 from ionbeam.config import Loaded, Settings
+from ionbeam.config.loading import PUBLISHED_SOURCES
 from ionbeam.errors import ExtraMissing, IonbeamError
 from ionbeam.fetching import HttpFetcher
 from ionbeam.ingestion.collect import Collector, start_command
@@ -85,11 +87,14 @@ def open_stores(settings: Settings, clock: Clock) -> Stores:
 
 
 @dataclass(frozen=True, slots=True)
-class BackfillFailure:
-    """A span that could not be fetched."""
+class Fetched:
+    """What came of asking a source for one span."""
 
     span: TimeSpan
-    reason: str
+    ingestion_id: UUID | None
+    """The ingestion of the answer; None when there was no answer."""
+    failure: str = ""
+    """Why there was none."""
 
 
 class Platform:
@@ -126,7 +131,7 @@ class Platform:
         self.collector = Collector(state, stores.objects, broker, self.open_source)
         self.replay = Replay(state, stores.objects, broker)
         self.reconciler = Reconciler(state, broker, clock, self.builder.announce)
-        self.scheduler = Scheduler(state, broker, clock, _schedules(settings), start_command)
+        self.scheduler = Scheduler(state, broker, clock, schedules(settings), start_command)
 
     def open_source(self, name: str, use_cache: bool = False) -> Source:
         """A source by its name or alias, with its own settings and fetcher."""
@@ -136,7 +141,7 @@ class Platform:
             self._sources[key] = self._make_source(kind, use_cache)
         return self._sources[key][0]
 
-    def _make_source(self, kind: type[Source], use_cache: bool) -> tuple[Source, HttpFetcher]:
+    def _make_source(self, kind: sources.SourceClass, use_cache: bool) -> tuple[Source, HttpFetcher]:
         settings, warnings = self._loaded.source(kind.name, kind.settings_model)
         for warning in warnings:
             log.warning("configuration", remark=warning)
@@ -180,26 +185,36 @@ class Platform:
         assert isinstance(self.broker, MemoryBroker)
         await self.broker.idle()
         await self.worker.build_due()
+        await self.broker.idle()
 
     async def backfill(
-        self, source: str, span: TimeSpan, on_span: Callable[[TimeSpan], None] = lambda _: None
-    ) -> list[BackfillFailure]:
-        """Ask a source for ``span`` part by part while what came before is ingested and built."""
-        kind = sources.load(source)
+        self, source: str, span: TimeSpan, on_span: Callable[[Fetched], None] = lambda _: None
+    ) -> list[Fetched]:
+        """Ask a source for ``span`` in parts no longer than it allows."""
+        return await self.collect(source, span.split(sources.load(source).max_span), on_span)
+
+    async def collect(
+        self, source: str, spans: Iterable[TimeSpan], on_span: Callable[[Fetched], None] = lambda _: None
+    ) -> list[Fetched]:
+        """Ask a source for one span after the other while what came before is ingested and built."""
+        name = self.open_source(source).name
         await self.drain()
-        failures = []
+        fetched = []
         async with self.building():
-            for part in span.split(kind.max_span):
-                command = start_command(kind.name, part)
-                try:
-                    await self.collector.handle(command)
-                except IonbeamError as error:
-                    # The caller is told and decides; nobody is to try again behind its back.
-                    await self.stores.state.log.close(command)
-                    failures.append(BackfillFailure(part, str(error)))
-                on_span(part)
+            for span in spans:
+                fetched.append(await self._fetch(start_command(name, span)))
+                on_span(fetched[-1])
             await self.drain()
-        return failures
+        return fetched
+
+    async def _fetch(self, command: StartSourceCommand) -> Fetched:
+        try:
+            ingest = await self.collector.handle(command)
+        except IonbeamError as error:
+            # The caller is told and decides; nobody is to try again behind its back.
+            await self.stores.state.log.close(command)
+            return Fetched(command.span, None, str(error))
+        return Fetched(command.span, ingest.id)
 
     async def rebuild(self, dataset: str, span: TimeSpan) -> list[WindowState]:
         """Build the windows of ``span`` again; those whose content is unchanged get no new revision."""
@@ -263,15 +278,19 @@ def _rabbit(url: str) -> Broker:
     return broker
 
 
-def _schedules(settings: Settings) -> list[Schedule]:
-    if not settings.scheduler.enabled:
-        return []
+def schedules(settings: Settings) -> list[Schedule]:
+    """When sources are asked; what is planned for sources this version does not have is left out.
+
+    `ConfigInvalid` when a schedule names a source nobody knows.
+    """
+    windows = settings.scheduler.windows if settings.scheduler.enabled else ()
     return [
         Schedule(
-            sources.ALIASES.get(window.source_name, window.source_name),
+            sources.load(window.source_name).name,
             window.window_size,
             window.trigger_interval,
             window.window_lag,
         )
-        for window in settings.scheduler.windows
+        for window in windows
+        if window.source_name not in PUBLISHED_SOURCES
     ]

@@ -77,7 +77,8 @@ def test_signs_outside_ascii_are_written_in_ascii(declared: str, unit: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("declared", "unit"), [("m_s-1", "m s-1"), ("W_m-2", "W m-2"), ("ug_m-3", "ug m-3"), ("kg_m-2_s-1", "kg m-2 s-1")]
+    ("declared", "unit"),
+    [("m_s-1", "m s-1"), ("W_m-2", "W m-2"), ("ug_m-3", "ug m-3"), ("kg_m-2_s-1", "kg m-2 s-1")],
 )
 def test_an_underscore_between_factors_becomes_a_space(declared: str, unit: str) -> None:
     assert udunits_reads(declared) is None

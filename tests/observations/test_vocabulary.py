@@ -129,7 +129,8 @@ def test_a_known_quantity_in_a_unit_that_cannot_express_it_is_refused(name: str,
 
 
 @pytest.mark.parametrize(
-    ("name", "unit"), [("precipitation_amount", "mm"), ("rainfall_amount", "cm"), ("precipitation_flux", "mm h-1")]
+    ("name", "unit"),
+    [("precipitation_amount", "mm"), ("rainfall_amount", "cm"), ("precipitation_flux", "mm h-1")],
 )
 def test_a_depth_of_water_is_accepted_with_a_remark(name: str, unit: str) -> None:
     (remark,) = check_quantity(name, unit)

@@ -53,4 +53,6 @@ class BuildWorker:
 
     async def _wait(self, span: timedelta) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), max(span.total_seconds(), 0))
+            # Not wait_for: before Python 3.12 it can swallow a cancellation that meets the wake-up.
+            async with asyncio.timeout(max(span.total_seconds(), 0)):
+                await self._woken.wait()

@@ -9,7 +9,7 @@ doubles it and never loses it.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 
 import aio_pika
@@ -195,14 +195,19 @@ class _Consumer:
         if self not in self._broker._consumers:
             return
         self._stopping = True
-        try:
-            await self._queue.cancel(self._tag, timeout=self._broker._timeout)
-        except _LOST as error:
-            log.warning("consumer lost", queue=self._queue.name, reason=_fault(error))
+        await self._tell(self._queue.cancel(self._tag))
         if self._in_hand:
             await asyncio.wait(self._in_hand)
-        await self._channel.close()
+        await self._tell(self._channel.close())
         self._broker._consumers.discard(self)
+
+    async def _tell(self, call: Awaitable[object]) -> None:
+        """Await a farewell; when the connection is gone, the server knows already."""
+        try:
+            async with asyncio.timeout(self._broker._timeout):
+                await call
+        except _LOST as error:
+            log.warning("consumer lost", queue=self._queue.name, reason=_fault(error))
 
     async def _take(self, message: AbstractIncomingMessage) -> None:
         if self._stopping:

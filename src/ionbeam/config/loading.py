@@ -25,7 +25,6 @@ PUBLISHED_SOURCES = ("acronet", "meteotracker", "netatmo", "netatmo_mqtt")
 """Sources whose blocks published configurations hold though this version has none of them."""
 
 WITHOUT_EFFECT = {
-    "broker": "this version keeps messages in the process",
     "redis": "this version keeps state in SQLite",
     "influxdb_common": "this version keeps observations in Parquet",
     "projections": "this version has no projections",

@@ -64,7 +64,8 @@ class BrokerSettings(Section):
     """How messages travel."""
 
     url: Annotated[str, _url_of("amqp", "amqps")] | None = Field(default=None, repr=False)
-    """RabbitMQ, such as `amqp://guest:guest@localhost:5672/`; without it messages stay in the process."""
+    """RabbitMQ for `ionbeam up`, such as `amqp://guest:guest@localhost:5672/`; without it messages stay in
+    the process."""
 
 
 class RedisSettings(Section):

@@ -81,6 +81,8 @@ def redundant(known: pa.Table, new: pa.Table, identity: Sequence[str]) -> Mask:
 
     Both are merged tables; they may differ in columns.
     """
+    if known.num_rows == 0:
+        return np.zeros(new.num_rows, dtype=bool)
     schema = pa.unify_schemas(
         [new.schema.remove_metadata(), known.schema.remove_metadata()], promote_options="permissive"
     )

@@ -108,6 +108,7 @@ class SensorCommunitySettings(BaseModel):
     base_url: str = ARCHIVE
     """Where the archive is; empty means the public one."""
     timeout_seconds: float = Field(default=60, gt=0)
+    """How long one request may stay without an answer."""
     concurrency: int = Field(default=10, ge=1)
     """Files under way at once."""
     use_cache: bool = False
@@ -210,12 +211,13 @@ def _files(page: str, date: str) -> list[str]:
 def _read(content: bytes, url: str, day: datetime, span: TimeSpan) -> pa.Table:
     """A file's rows inside ``span``, as ``SCHEMA``."""
     text = _plain(content, url).decode("utf-8-sig", errors="replace")
-    header = text.partition("\n")[0].strip().split(";")
+    first, _, body = text.partition("\n")
+    header = first.strip().split(";")
     if not {"sensor_id", TIME, "lat", "lon"} <= set(header):
         raise SourceMalformed(f"{url} does not start with the archive's header but with {text[:80]!r}")
-    if not {variable.column for variable in VARIABLES} & set(header):
+    if not body.strip() or not {variable.column for variable in VARIABLES} & set(header):
         return SCHEMA.empty_table()
-    table = _rows(text, header, url)
+    table = _rows(body, header, url)
     times = _times(table[TIME])
     inside = pc.and_(
         pc.greater_equal(times, pa.scalar(span.start, _INSTANT)),
@@ -240,7 +242,7 @@ def _plain(content: bytes, url: str) -> bytes:
     return plain
 
 
-def _rows(text: str, header: list[str], url: str) -> pa.Table:
+def _rows(body: str, header: list[str], url: str) -> pa.Table:
     """All rows as text, absent columns null; lines with the wrong number of fields come last."""
     broken: list[str] = []
 
@@ -250,8 +252,8 @@ def _rows(text: str, header: list[str], url: str) -> pa.Table:
 
     try:
         table = csv.read_csv(
-            pa.BufferReader(text.encode()),
-            read_options=csv.ReadOptions(use_threads=False, column_names=header, skip_rows=1),
+            pa.BufferReader(body.encode()),
+            read_options=csv.ReadOptions(use_threads=False, column_names=header),
             parse_options=csv.ParseOptions(
                 delimiter=";", quote_char=False, invalid_row_handler=put_aside, newlines_in_values=False
             ),

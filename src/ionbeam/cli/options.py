@@ -1,0 +1,65 @@
+"""Options that many commands share."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, Concatenate, ParamSpec
+
+import typer
+
+P = ParamSpec("P")
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", metavar="PATH", help="Folder of the embedded stores. [default: ./ionbeam-data]"
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="PATH",
+        help="Configuration file. [default: $IONBEAM_CONFIG_PATH, else ./config.yaml if there is one]",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more on standard error.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+_ZONED = "ISO 8601 with a zone, such as 2024-01-01T00:00:00Z"
+Start = Annotated[str, typer.Option(metavar="TIME", help=f"Where the span starts: {_ZONED}.")]
+End = Annotated[str, typer.Option(metavar="TIME", help="Where the span ends; the end is not part of it.")]
+
+DatasetFilter = Annotated[
+    str | None, typer.Argument(metavar="DATASET", help="Only this dataset; its first letters will do.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command works, and how much it says."""
+
+    data_dir: Path | None = None
+    config: Path | None = None
+    verbose: bool = False
+
+
+def placed(command: Callable[Concatenate[Place, P], None]) -> Callable[..., None]:
+    """Give a command, whose first parameter is its `Place`, the options that fill it."""
+
+    @wraps(command)
+    def with_options(
+        *, data_dir: DataDir = None, config: ConfigFile = None, verbose: Verbose = False, **others: Any
+    ) -> None:
+        command(Place(data_dir, config, verbose), **others)  # type: ignore[call-arg]
+
+    own = [p for p in inspect.signature(with_options, follow_wrapped=False).parameters.values()][:-1]
+    _, *others = inspect.signature(command).parameters.values()
+    keywords = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*others, *own)]
+    with_options.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {p.name: p.annotation for p in keywords}
+    del with_options.__wrapped__  # type: ignore[attr-defined]
+    return with_options

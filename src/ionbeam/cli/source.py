@@ -1,0 +1,138 @@
+"""`ionbeam source`: which feeds there are, and asking them by hand."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ionbeam.cli.failures import FAILED, warn
+from ionbeam.cli.options import End, Json, Place, Start, placed
+
+if TYPE_CHECKING:
+    from ionbeam.config import Loaded
+    from ionbeam.observations.timespan import TimeSpan
+    from ionbeam.wiring import Fetched, Platform
+
+app = typer.Typer(no_args_is_help=True, help="Feeds, and asking them for what they have.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The source, as `source list` names it.")]
+
+COLUMNS = ("name", "dataset", "span", "lateness", "configured", "scheduled")
+
+
+@app.command("list")
+@placed
+def list_(place: Place, as_json: Json = False) -> None:
+    """Every source, the length and lateness of its windows, and when it is asked."""
+    from ionbeam import sources
+    from ionbeam.cli import rendering, session
+
+    loaded = session.prepare(place)
+    forms = [_form(name, loaded) for name in sources.SOURCES]
+    if as_json:
+        rendering.print_json(forms)
+    else:
+        rendering.print_table(forms, COLUMNS)
+
+
+@app.command()
+@placed
+def run(place: Place, name: Name, start: Start, end: End, as_json: Json = False) -> None:
+    """Ask a source for one span with one command; ingest the answer and build its windows."""
+    _ask(place, name, start, end, as_json=as_json, whole=True)
+
+
+@app.command()
+@placed
+def backfill(place: Place, name: Name, start: Start, end: End, as_json: Json = False) -> None:
+    """Ask a source for a span in parts no longer than it allows; ingest and build meanwhile.
+
+    Answers that did not change do nothing. Parts that fail are named, the others go on, and the
+    exit code is 1.
+    """
+    _ask(place, name, start, end, as_json=as_json, whole=False)
+
+
+def _form(name: str, loaded: "Loaded") -> dict[str, Any]:
+    from ionbeam import sources, wiring
+
+    kind = sources.load(name)
+    schedules = [s for s in wiring.schedules(loaded.settings) if s.source_name == name]
+    return {
+        "name": name,
+        "dataset": kind.metadata.dataset.name,
+        "span": kind.metadata.dataset.aggregation_span,
+        "lateness": kind.metadata.dataset.subject_to_change_window,
+        "max_span": kind.max_span,
+        "configured": name in loaded.settings.sources,
+        "scheduled": [str(schedule) for schedule in schedules],
+    }
+
+
+def _ask(place: Place, name: str, start: str, end: str, *, as_json: bool, whole: bool) -> None:
+    from ionbeam import sources
+    from ionbeam.cli import finding, rendering, session
+    from ionbeam.cli.account import summary_facts
+
+    span = finding.span_of(start, end)
+    kind = sources.load(name)
+    spans = [span] if whole else list(span.split(kind.max_span))
+    loaded = session.prepare(place)
+    with _progress(len(spans)) as advance:
+        form = session.operate(loaded, lambda platform: _asked(platform, kind.name, spans, advance))
+    if as_json:
+        rendering.print_json(form)
+    else:
+        facts = {"spans": form["spans"], **summary_facts(form)}
+        rendering.print_facts(facts, title=f"{form['dataset']} {span}")
+    for failure in form["failures"]:
+        warn(f"Error: {failure['start']}/{failure['end']} failed: {failure['reason']}")
+    if form["failures"]:
+        raise typer.Exit(FAILED)
+
+
+async def _asked(
+    platform: "Platform", source: str, spans: "list[TimeSpan]", advance: "Callable[[Fetched], None]"
+) -> dict[str, Any]:
+    from ionbeam.cli.account import Account
+
+    dataset = platform.open_source(source).metadata.dataset.name
+    await platform.drain()
+    account = Account(platform)
+    await account.listen()
+    fetched = await platform.collect(source, spans, advance)
+    settled = await account.settled(f.ingestion_id for f in fetched if f.ingestion_id is not None)
+    reasons = ((f, f.failure or settled.failures.get(f.ingestion_id, "")) for f in fetched)
+    failures = [
+        {"start": f.span.start.isoformat(), "end": f.span.end.isoformat(), "reason": reason}
+        for f, reason in reasons
+        if reason
+    ]
+    return {
+        "source": source,
+        "dataset": dataset,
+        "start": spans[0].start,
+        "end": spans[-1].end,
+        "spans": {
+            "asked": len(spans),
+            "failed": len(failures),
+            "unchanged": settled.known,
+        },
+        **await account.summary(settled.rows, dataset),
+        "failures": failures,
+    }
+
+
+@contextmanager
+def _progress(parts: int) -> "Iterator[Callable[[Fetched], None]]":
+    """A bar on a terminal, nothing elsewhere."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from ionbeam.cli import rendering
+
+    out = rendering.console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal or parts == 1) as bar:
+        task = bar.add_task("fetching", total=parts)
+        yield lambda fetched: bar.update(task, advance=1, description=f"{fetched.span.end:%Y-%m-%d %H:%M}")

@@ -1,0 +1,201 @@
+"""`ionbeam window`: what became of event time."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ionbeam.cli.failures import FAILED, Misuse, warn
+from ionbeam.cli.options import DatasetFilter, Json, Place, placed
+
+if TYPE_CHECKING:
+    from ionbeam.records import Revision, WindowState
+    from ionbeam.wiring import Platform, Stores
+
+app = typer.Typer(no_args_is_help=True, help="Windows of event time, their revisions and lineage.")
+
+Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="The dataset; its first letters will do.")]
+Window = Annotated[
+    str, typer.Argument(metavar="START", help="A window's start, a time inside it, or how its name begins.")
+]
+
+COLUMNS = ("dataset", "window", "status", "reason", "revision", "rows", "file")
+REVISION_COLUMNS = ("number", "rows", "content_hash", "supersedes", "ingestions", "built_at")
+LINEAGE_COLUMNS = ("ingestion_id", "start", "end", "payload", "accepted_at", "since_revision")
+
+
+@app.command("list")
+@placed
+def list_(
+    place: Place,
+    dataset: DatasetFilter = None,
+    start: Annotated[str | None, typer.Option(metavar="TIME", help="Only windows that end later.")] = None,
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="Only windows that start earlier.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Windows that hold rows: built, or what they wait for."""
+    from ionbeam.cli import finding, rendering, session
+
+    span = finding.span_of(start, end)
+
+    async def found(stores: "Stores") -> list[dict[str, Any]]:
+        name = await finding.dataset_of(stores.state, dataset) if dataset else None
+        return [window_form(stores, window) for window in await stores.state.windows.windows(name, span)]
+
+    forms = session.look(session.prepare(place), found)
+    if as_json:
+        rendering.print_json(forms)
+    else:
+        rendering.print_table(forms, COLUMNS, empty="no windows")
+
+
+@app.command()
+@placed
+def show(place: Place, dataset: Dataset, start: Window, as_json: Json = False) -> None:
+    """One window: its state, all its revisions, and the ingestions they are made of."""
+    from ionbeam.cli import finding, rendering, session
+
+    async def found(stores: "Stores") -> dict[str, Any]:
+        name = await finding.dataset_of(stores.state, dataset)
+        return await _history(stores, await finding.window_of(stores.state, name, start))
+
+    form = session.look(session.prepare(place), found)
+    if as_json:
+        rendering.print_json(form)
+        return
+    facts = {name: value for name, value in form.items() if name not in ("revisions", "lineage")}
+    rendering.print_facts(facts)
+    shortened = [_shortened(revision) for revision in form["revisions"]]
+    rendering.print_table(shortened, REVISION_COLUMNS, title="\nrevisions")
+    rendering.print_table(form["lineage"], LINEAGE_COLUMNS, title="\nmade of")
+
+
+@app.command()
+@placed
+def rebuild(
+    place: Place,
+    dataset: Dataset,
+    start: Window,
+    end: Annotated[
+        str | None, typer.Argument(metavar="[END]", help="Rebuild every window up to this time.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Build windows again from what is stored, also those that still wait.
+
+    A window whose content comes out the same gets no new revision.
+    """
+    from ionbeam.cli import rendering, session
+
+    form = session.operate(
+        session.prepare(place), lambda platform: _rebuilt(platform, dataset, start, end)
+    )
+    if as_json:
+        rendering.print_json(form)
+    else:
+        facts = {"windows": form["windows"], "took": f"{form['seconds']} s"}
+        rendering.print_facts(facts, title=form["dataset"])
+    for failure in form["failures"]:
+        warn(f"Error: {failure['window']} was not built: {failure['reason']}")
+    if form["failures"]:
+        raise typer.Exit(FAILED)
+
+
+def window_form(stores: "Stores", window: "WindowState") -> dict[str, Any]:
+    """A window as one line of a list."""
+    from ionbeam.cli.finding import window_label
+
+    key, revision = window.key, window.revision
+    return {
+        "dataset": key.dataset,
+        "window": window_label(key),
+        "start": key.span.start,
+        "end": key.span.end,
+        "status": window.status.value,
+        "reason": window.reason,
+        "due_at": window.due_at,
+        "revision": revision.number if revision else None,
+        "rows": revision.rows if revision else None,
+        "content_hash": revision.content_hash if revision else None,
+        "file": stores.datasets_root / f"{key.file_stem}.parquet" if revision else None,
+    }
+
+
+async def _history(stores: "Stores", window: "WindowState") -> dict[str, Any]:
+    revisions = await stores.state.windows.revisions(window.key)
+    return {
+        **window_form(stores, window),
+        "attempts": window.attempts,
+        "revisions": [_revision_form(revision) for revision in revisions],
+        "lineage": await _lineage(stores, revisions),
+    }
+
+
+def _revision_form(revision: "Revision") -> dict[str, Any]:
+    return {
+        "number": revision.number,
+        "rows": revision.rows,
+        "content_hash": revision.content_hash,
+        "supersedes": revision.supersedes,
+        "inputs_hash": revision.inputs_hash,
+        "inputs": list(revision.inputs),
+        "built_at": revision.built_at,
+    }
+
+
+def _shortened(revision: dict[str, Any]) -> dict[str, Any]:
+    hashes = {name: (revision[name] or "")[:12] for name in ("content_hash", "supersedes")}
+    return {**revision, **hashes, "ingestions": len(revision["inputs"])}
+
+
+async def _lineage(stores: "Stores", revisions: "list[Revision]") -> list[dict[str, Any]]:
+    """The ingestions behind any revision, in acceptance order, each with the first that holds it."""
+    from uuid import UUID
+
+    since: dict[str, int] = {}
+    for revision in revisions:
+        for ingestion in revision.inputs:
+            since.setdefault(ingestion, revision.number)
+    records = [await stores.state.ingestions.get(UUID(ingestion)) for ingestion in since]
+    return [
+        {
+            "ingestion_id": str(record.id),
+            "start": record.span.start,
+            "end": record.span.end,
+            "payload": record.payload_location,
+            "accepted_at": record.accepted_at,
+            "since_revision": since[str(record.id)],
+        }
+        for record in sorted(filter(None, records), key=lambda record: record.sequence)
+    ]
+
+
+async def _rebuilt(platform: "Platform", dataset: str, start: str, end: str | None) -> dict[str, Any]:
+    from ionbeam.cli import finding
+    from ionbeam.cli.account import Account
+    from ionbeam.observations.timespan import TimeSpan
+    from ionbeam.records import WindowStatus
+
+    state = platform.stores.state
+    name = await finding.dataset_of(state, dataset)
+    if end is None:
+        span = (await finding.window_of(state, name, start)).key.span
+    else:
+        first, last = finding.time_of(start, "START"), finding.time_of(end, "END")
+        if last <= first:
+            raise Misuse(f"END {end} is not after START {start}")
+        span = TimeSpan(first, last)
+    await platform.drain()
+    account = Account(platform)
+    await account.listen()
+    windows = await platform.rebuild(name, span)
+    if not windows:
+        raise Misuse(f"{name} has no window with rows in {span}; `ionbeam window list {name}` shows them")
+    failures = [w for w in windows if w.status is not WindowStatus.BUILT]
+    changed = account.windows()
+    unchanged = len(windows) - sum(changed.values()) - len(failures)
+    return {
+        "dataset": name,
+        "windows": {**changed, "unchanged": unchanged},
+        "failures": [{"window": finding.window_label(w.key), "reason": w.reason} for w in failures],
+        "seconds": account.seconds(),
+    }

@@ -1,0 +1,135 @@
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import aio_pika
+import pytest
+import structlog
+from yarl import URL
+
+from ionbeam.brokers.rabbit import RabbitBroker
+from ionbeam.errors import BrokerUnavailable, ConfigInvalid
+from ionbeam.messages.topology import EXCHANGES, INGESTION_EXCHANGE, INGESTION_KEY, INGESTION_QUEUE, QUEUES
+from ionbeam.testing.broker_contract import ACK, BrokerContract, Gate, Recorder, send, work_queue
+
+pytestmark = pytest.mark.service
+
+
+class TestRabbitBroker(BrokerContract):
+    @pytest.fixture
+    async def broker(self, rabbit_url: str) -> AsyncIterator[RabbitBroker]:
+        broker = RabbitBroker(rabbit_url, max_deliveries=3, retry_delay=0.01, timeout=20)
+        yield broker
+        await broker.close()
+
+
+@pytest.fixture
+async def broker(rabbit_url: str) -> AsyncIterator[RabbitBroker]:
+    broker = RabbitBroker(rabbit_url, max_deliveries=3, retry_delay=0.01, timeout=20)
+    yield broker
+    await broker.close()
+
+
+async def test_the_published_queues_can_be_declared_by_existing_clients(
+    broker: RabbitBroker, rabbit_url: str
+) -> None:
+    await broker.declare(EXCHANGES, QUEUES)
+    connection = await aio_pika.connect(rabbit_url)
+    async with connection, connection.channel() as channel:
+        for exchange in EXCHANGES:
+            await channel.declare_exchange(exchange.name, exchange.kind.value, durable=True)
+        for queue in QUEUES:
+            declared = await channel.declare_queue(queue.name, durable=True)
+            await declared.bind(queue.exchange, queue.routing_key)
+
+
+async def test_both_ways_of_publishing_a_command_reach_the_ingestion_queue(
+    broker: RabbitBroker, rabbit_url: str
+) -> None:
+    recorder = Recorder()
+    await broker.declare(EXCHANGES, QUEUES)
+    await broker.consume(INGESTION_QUEUE, recorder)
+    connection = await aio_pika.connect(rabbit_url)
+    async with connection, connection.channel() as channel:
+        bare = aio_pika.Message(b"by queue name")
+        await channel.default_exchange.publish(bare, INGESTION_QUEUE)
+    await recorder.bodies(1)
+    await broker.publish(INGESTION_EXCHANGE, INGESTION_KEY, b"by exchange", message_id="1")
+    assert await recorder.bodies(2) == [b"by queue name", b"by exchange"]
+    assert recorder.seen[0].message_id, "messages without an id get one"
+
+
+async def test_messages_are_persistent_json(broker: RabbitBroker, rabbit_url: str) -> None:
+    queue = work_queue()
+    await broker.declare([], [queue])
+    await broker.publish("", queue.name, b"{}", message_id="the id")
+    connection = await aio_pika.connect(rabbit_url)
+    async with connection, connection.channel() as channel:
+        message = await (await channel.get_queue(queue.name)).get(no_ack=True)
+    assert message.delivery_mode is aio_pika.DeliveryMode.PERSISTENT
+    assert (message.content_type, message.message_id) == ("application/json", "the id")
+
+
+async def test_a_message_survives_the_process_that_held_it(broker: RabbitBroker, rabbit_url: str) -> None:
+    queue, gate, recorder = work_queue(), Gate(), Recorder()
+    doomed = RabbitBroker(rabbit_url, timeout=3)
+    await doomed.declare([], [queue])
+    await doomed.consume(queue.name, gate)
+    await send(doomed, queue, b"held")
+    await gate.next()
+    assert doomed._connection is not None
+    await doomed._connection.close()
+    await broker.consume(queue.name, recorder)
+    assert await recorder.bodies(1) == [b"held"]
+    gate.opened.set()
+    await doomed.close()
+
+
+async def test_many_publishers_at_once_share_the_connection(broker: RabbitBroker) -> None:
+    queue, recorder = work_queue(), Recorder()
+    await broker.declare([], [queue])
+    await broker.consume(queue.name, recorder, prefetch=50)
+    bodies = [str(n).encode() for n in range(500)]
+    await asyncio.gather(*(send(broker, queue, body) for body in bodies))
+    assert sorted(await recorder.bodies(500)) == sorted(bodies)
+
+
+async def test_wrong_credentials_are_a_matter_for_a_person_and_stay_secret(
+    rabbit_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = uuid4().hex
+    broker = RabbitBroker(str(URL(rabbit_url).with_password(secret)))
+    with structlog.testing.capture_logs() as events, pytest.raises(ConfigInvalid) as caught:
+        await broker.declare([], [work_queue()])
+    assert secret not in str(caught.value) + caplog.text + str(events)
+    await broker.close()
+
+
+async def test_a_queue_that_exists_in_another_form_is_a_matter_for_a_person(
+    broker: RabbitBroker, rabbit_url: str
+) -> None:
+    queue = work_queue()
+    connection = await aio_pika.connect(rabbit_url)
+    async with connection, connection.channel() as channel:
+        await channel.declare_queue(queue.name, durable=True, arguments={"x-max-length": 1})
+    with pytest.raises(ConfigInvalid, match=queue.name):
+        await broker.declare([], [queue])
+
+
+async def test_a_consumer_goes_on_after_its_connection_was_cut(broker: RabbitBroker) -> None:
+    queue, recorder = work_queue(), Recorder(ACK)
+    await broker.declare([], [queue])
+    await broker.consume(queue.name, recorder)
+    await send(broker, queue, b"before")
+    await recorder.bodies(1)
+    assert broker._connection is not None
+    assert broker._connection.transport is not None
+    broker._connection.reconnect_interval = 0.05
+    await broker._connection.transport.connection.close(ConnectionResetError("cut"))
+    while True:
+        try:
+            await send(broker, queue, b"after")
+            break
+        except BrokerUnavailable:
+            continue
+    assert b"after" in await recorder.bodies(2)
