@@ -1,6 +1,7 @@
 import asyncio
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ionbeam.errors import InvalidInput, ObjectExists, StoreUnavailable
@@ -52,6 +53,8 @@ async def test_the_root_may_be_a_relative_folder(tmp_path: Path, monkeypatch: py
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(min_size=1, max_size=12))
+@example("C:")
+@example("%2e%2e")
 def test_every_key_that_is_not_refused_works(tmp_path_factory: pytest.TempPathFactory, name: str):
     key = f"k/{name}"
     try:
@@ -139,6 +142,12 @@ async def test_a_folder_that_cannot_be_written_is_an_unavailable_store(
     with pytest.raises(StoreUnavailable, match="raw/x"):
         await store.put("raw/x", b"x")
     assert files_in(tmp_path / "objects") == ["raw"]
+
+
+async def test_a_root_that_vanished_is_an_unavailable_store(store: LocalBatchStore, tmp_path: Path):
+    shutil.rmtree(tmp_path / "objects")
+    with pytest.raises(StoreUnavailable, match="raw/x"):
+        await store.put("raw/x", b"x")
 
 
 def test_a_root_that_cannot_be_made_is_an_unavailable_store(tmp_path: Path):

@@ -32,15 +32,13 @@ class Settled:
     """Rows of those that this run ingested."""
     known: int
     """Ingestions that had been settled before, so nothing had to be done."""
-    failures: dict[UUID, str]
+    failures: dict[UUID | None, str]
 
 
 class Account:
     """Follows a platform while it works in this process."""
 
-    def __init__(
-        self, platform: Platform, on_revision: Callable[[Announced], None] = lambda _: None
-    ) -> None:
+    def __init__(self, platform: Platform, on_revision: Callable[[Announced], None] = lambda _: None) -> None:
         self._platform = platform
         self._state = platform.stores.state
         self._on_revision = on_revision
@@ -70,9 +68,14 @@ class Account:
         revised = {key for key, number in self.revisions if number > 1}
         return {"built": len(built), "revised": len(revised)}
 
+    def seconds(self) -> float:
+        """How long the run has taken."""
+        return round(perf_counter() - self._started, 2)
+
     async def settled(self, ingestions: Iterable[UUID]) -> Settled:
         """What became of these ingestions."""
-        rows, known, failures = Tally(), 0, {}
+        rows, known = Tally(), 0
+        failures: dict[UUID | None, str] = {}
         for id_ in dict.fromkeys(ingestions):
             record = await self._state.ingestions.get(id_)
             if record is None or record.status is IngestionStatus.ACCEPTED:
@@ -92,7 +95,7 @@ class Account:
             "rows": tally_form(rows),
             "windows": self.windows(),
             "waiting": waiting(await self._state.windows.windows(dataset)),
-            "seconds": round(perf_counter() - self._started, 2),
+            "seconds": self.seconds(),
         }
 
 
@@ -116,11 +119,10 @@ def waiting(windows: Iterable[WindowState]) -> dict[str, int]:
 
 def summary_facts(form: Mapping[str, Any]) -> dict[str, str]:
     """A summary for a person."""
-    rows, late = form["rows"], sum(form["waiting"].values())
     return {
-        "rows": rows_sentence(rows),
+        "rows": rows_sentence(form["rows"]),
         "windows": counted(form["windows"]),
-        "waiting": f"{late} window{'s' if late > 1 else ''}: {counted(form['waiting'])}" if late else "",
+        "waiting": waiting_sentence(form["waiting"]),
         "took": f"{form['seconds']} s",
     }
 
@@ -129,3 +131,9 @@ def rows_sentence(rows: Mapping[str, int]) -> str:
     """A tally as its equation."""
     received, *parts = (f"{count} {name}" for name, count in rows.items())
     return f"{received} = {' + '.join(parts)}"
+
+
+def waiting_sentence(reasons: Mapping[str, int]) -> str:
+    """How many windows wait and why; empty when none does."""
+    count = sum(reasons.values())
+    return f"{count} window{'s' if count > 1 else ''}: {counted(reasons)}" if count else ""

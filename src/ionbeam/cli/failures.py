@@ -17,7 +17,7 @@ class Misuse(IonbeamError):
 class OneSentence(TyperGroup):
     """The outermost group: our errors become a sentence, all others keep their traceback."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         try:
             return super().invoke(ctx)

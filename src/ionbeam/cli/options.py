@@ -54,9 +54,9 @@ def placed(command: Callable[Concatenate[Place, P], None]) -> Callable[..., None
     def with_options(
         *, data_dir: DataDir = None, config: ConfigFile = None, verbose: Verbose = False, **others: Any
     ) -> None:
-        command(Place(data_dir, config, verbose), **others)  # type: ignore[call-arg]
+        command(Place(data_dir, config, verbose), **others)
 
-    own = [p for p in inspect.signature(with_options, follow_wrapped=False).parameters.values()][:-1]
+    *own, _ = inspect.signature(with_options, follow_wrapped=False).parameters.values()
     _, *others = inspect.signature(command).parameters.values()
     keywords = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*others, *own)]
     with_options.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from ionbeam.cli.options import End, Json, Place, Start, placed
 if TYPE_CHECKING:
     from ionbeam.config import Loaded
     from ionbeam.observations.timespan import TimeSpan
+    from ionbeam.scheduling.plan import Schedule
     from ionbeam.wiring import Fetched, Platform
 
 app = typer.Typer(no_args_is_help=True, help="Feeds, and asking them for what they have.")
@@ -66,8 +67,18 @@ def _form(name: str, loaded: "Loaded") -> dict[str, Any]:
         "lateness": kind.metadata.dataset.subject_to_change_window,
         "max_span": kind.max_span,
         "configured": name in loaded.settings.sources,
-        "scheduled": [str(schedule) for schedule in schedules],
+        "scheduled": [rhythm(schedule) for schedule in schedules],
     }
+
+
+def rhythm(schedule: "Schedule") -> str:
+    """When a schedule asks and for what: ``every PT5M for PT1H, PT10M late``."""
+    from ionbeam.observations.timespan import format_duration
+
+    interval, size, lag = map(
+        format_duration, (schedule.trigger_interval, schedule.window_size, schedule.window_lag)
+    )
+    return f"every {interval} for {size}" + (f", {lag} late" if schedule.window_lag else "")
 
 
 def _ask(place: Place, name: str, start: str, end: str, *, as_json: bool, whole: bool) -> None:
@@ -84,10 +95,11 @@ def _ask(place: Place, name: str, start: str, end: str, *, as_json: bool, whole:
     if as_json:
         rendering.print_json(form)
     else:
-        facts = {"spans": form["spans"], **summary_facts(form)}
-        rendering.print_facts(facts, title=f"{form['dataset']} {span}")
+        facts = {"span": f"{start} to {end}", "asked": form["spans"], **summary_facts(form)}
+        rendering.print_facts(facts, title=f"{form['source']} → {form['dataset']}")
     for failure in form["failures"]:
-        warn(f"Error: {failure['start']}/{failure['end']} failed: {failure['reason']}")
+        part = f"{failure['start']:%Y-%m-%dT%H:%M:%SZ}/{failure['end']:%Y-%m-%dT%H:%M:%SZ}"
+        warn(f"Error: {part} failed: {failure['reason']}")
     if form["failures"]:
         raise typer.Exit(FAILED)
 
@@ -103,11 +115,9 @@ async def _asked(
     await account.listen()
     fetched = await platform.collect(source, spans, advance)
     settled = await account.settled(f.ingestion_id for f in fetched if f.ingestion_id is not None)
-    reasons = ((f, f.failure or settled.failures.get(f.ingestion_id, "")) for f in fetched)
+    reasons = {f.span: f.failure or settled.failures.get(f.ingestion_id) for f in fetched}
     failures = [
-        {"start": f.span.start.isoformat(), "end": f.span.end.isoformat(), "reason": reason}
-        for f, reason in reasons
-        if reason
+        {"start": span.start, "end": span.end, "reason": reason} for span, reason in reasons.items() if reason
     ]
     return {
         "source": source,

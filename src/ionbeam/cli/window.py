@@ -1,5 +1,7 @@
 """`ionbeam window`: what became of event time."""
 
+from collections import Counter
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,6 +10,7 @@ from ionbeam.cli.failures import FAILED, Misuse, warn
 from ionbeam.cli.options import DatasetFilter, Json, Place, placed
 
 if TYPE_CHECKING:
+    from ionbeam.observations.timespan import TimeSpan
     from ionbeam.records import Revision, WindowState
     from ionbeam.wiring import Platform, Stores
 
@@ -86,9 +89,7 @@ def rebuild(
     """
     from ionbeam.cli import rendering, session
 
-    form = session.operate(
-        session.prepare(place), lambda platform: _rebuilt(platform, dataset, start, end)
-    )
+    form = session.operate(session.prepare(place), lambda platform: _rebuilt(platform, dataset, start, end))
     if as_json:
         rendering.print_json(form)
     else:
@@ -171,31 +172,43 @@ async def _lineage(stores: "Stores", revisions: "list[Revision]") -> list[dict[s
 
 async def _rebuilt(platform: "Platform", dataset: str, start: str, end: str | None) -> dict[str, Any]:
     from ionbeam.cli import finding
-    from ionbeam.cli.account import Account
-    from ionbeam.observations.timespan import TimeSpan
     from ionbeam.records import WindowStatus
 
     state = platform.stores.state
     name = await finding.dataset_of(state, dataset)
-    if end is None:
-        span = (await finding.window_of(state, name, start)).key.span
-    else:
-        first, last = finding.time_of(start, "START"), finding.time_of(end, "END")
-        if last <= first:
-            raise Misuse(f"END {end} is not after START {start}")
-        span = TimeSpan(first, last)
+    span = await _span_to_rebuild(platform, name, start, end)
     await platform.drain()
-    account = Account(platform)
-    await account.listen()
+    began = perf_counter()
+    before = {w.key: w.revision for w in await state.windows.windows(name, span)}
     windows = await platform.rebuild(name, span)
-    if not windows:
-        raise Misuse(f"{name} has no window with rows in {span}; `ionbeam window list {name}` shows them")
     failures = [w for w in windows if w.status is not WindowStatus.BUILT]
-    changed = account.windows()
-    unchanged = len(windows) - sum(changed.values()) - len(failures)
+    outcomes = Counter({"built": 0, "revised": 0, "unchanged": 0})
+    outcomes.update(_outcome(before.get(w.key), w) for w in windows if w not in failures)
     return {
         "dataset": name,
-        "windows": {**changed, "unchanged": unchanged},
+        "windows": dict(outcomes),
         "failures": [{"window": finding.window_label(w.key), "reason": w.reason} for w in failures],
-        "seconds": account.seconds(),
+        "seconds": round(perf_counter() - began, 2),
     }
+
+
+async def _span_to_rebuild(platform: "Platform", dataset: str, start: str, end: str | None) -> "TimeSpan":
+    from ionbeam.cli import finding
+    from ionbeam.observations.timespan import TimeSpan
+
+    state = platform.stores.state
+    if end is None:
+        return (await finding.window_of(state, dataset, start)).key.span
+    first, last = finding.time_of(start, "START"), finding.time_of(end, "END")
+    if last <= first:
+        raise Misuse(f"END {end} is not after START {start}")
+    span = TimeSpan(first, last)
+    if not await state.windows.windows(dataset, span):
+        raise Misuse(f"{dataset} has no windows with rows in {span}; `window list` shows where it has some")
+    return span
+
+
+def _outcome(before: "Revision | None", window: "WindowState") -> str:
+    if window.revision == before:
+        return "unchanged"
+    return "revised" if before else "built"

@@ -19,7 +19,7 @@ class StartSourceCommand(BaseModel):
     start_time: UtcDatetime
     end_time: UtcDatetime
     use_cache: bool = False
-    """Answer from the fetch cache alone where it holds the answer; written only where it is set."""
+    """Answer from the fetch cache alone, or fail; written only where it is set."""
 
     _forward = model_validator(mode="after")(check_forward)
 

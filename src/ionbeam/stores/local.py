@@ -1,9 +1,11 @@
 """Objects as files below one folder.
 
-A write is staged in a folder beside the objects, flushed to disk and then published through obstore
-by a single link (create-only) or rename (replace). A reader sees the old object or the new one,
-never a part, whenever the process dies. obstore does not flush, so the folders are flushed here
-before a call returns.
+A write is staged in a folder beside the objects, flushed to disk, and published by a single link
+(create-only) or rename (replace), so that whenever the process dies a reader finds the old object
+or the new one, never a part. The folders are flushed before a call returns.
+
+This is not obstore's local store: that one does not flush, leaves files behind when it copies an
+object onto itself, and loops for ever on some names and when a staged file is gone (0.12.1).
 """
 
 import asyncio
@@ -17,11 +19,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-import obstore
 import pyarrow as pa
-from obstore.exceptions import AlreadyExistsError
-from obstore.exceptions import BaseError as ObstoreError
-from obstore.store import LocalStore
 
 from ionbeam.errors import InvalidInput, ObjectExists, ObjectMissing, StoreUnavailable
 from ionbeam.ports import ObjectEntry
@@ -33,7 +31,7 @@ STALE_AFTER_S = 3600.0
 _MAX_KEY_BYTES = 1024
 _MAX_SEGMENT_BYTES = 255
 _COPY_BYTES = 1 << 20
-_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]|#\d+$")
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class LocalBatchStore:
@@ -49,7 +47,6 @@ class LocalBatchStore:
         self._durable: set[Path] = set()
         with _faults_named(str(self._root)):
             self._staging.mkdir(parents=True, exist_ok=True)
-            self._objects = LocalStore(self._root)
             self._sweep()
 
     async def put(self, key: str, data: bytes | Path, *, overwrite: bool = False) -> None:
@@ -78,11 +75,11 @@ class LocalBatchStore:
         await asyncio.to_thread(self._delete, paths)
 
     async def list(self, prefix: str) -> AsyncIterator[ObjectEntry]:
-        """Objects below ``prefix``, as of one moment, sorted by key."""
+        """Objects below ``prefix``, sorted by key; none appears in part or twice."""
         if not prefix.endswith("/"):
             raise InvalidInput(f"the prefix {prefix!r} must end in /")
         check_key(prefix[:-1])
-        for entry in await asyncio.to_thread(self._entries, prefix):
+        for entry in await asyncio.to_thread(self._sorted_entries, prefix):
             yield entry
 
     def _path(self, key: str) -> Path:
@@ -111,18 +108,22 @@ class LocalBatchStore:
 
     def _copy(self, source: str, target: str) -> None:
         with _faults_named(target), self._staged() as staged:
-            # Not obstore's own copy, which leaves a file behind when both keys share their bytes.
             with self._existing(source) as path:
                 os.link(path, staged)
             self._publish(staged, target, overwrite=True)
 
     def _publish(self, staged: Path, key: str, overwrite: bool) -> None:
-        try:
-            obstore.rename(self._objects, f"{STAGING}/{staged.name}", key, overwrite=overwrite)
-        except AlreadyExistsError as error:
-            # Whoever meets the object may promise it to others, perhaps before its writer returned.
-            self._flush_way_to(key)
-            raise ObjectExists(f"{key} exists already") from error
+        path = self._root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            staged.replace(path)
+        else:
+            try:
+                os.link(staged, path)
+            except FileExistsError as error:
+                # Whoever meets the object may promise it to others, before its own writer returned.
+                self._flush_way_to(key)
+                raise ObjectExists(f"{key} exists already") from error
         self._flush_way_to(key)
 
     def _flush_way_to(self, key: str) -> None:
@@ -144,11 +145,9 @@ class LocalBatchStore:
             for folder in folders:
                 _flush(folder)
 
-    def _entries(self, prefix: str) -> tuple[ObjectEntry, ...]:
+    def _sorted_entries(self, prefix: str) -> tuple[ObjectEntry, ...]:
         with _faults_named(prefix):
-            found = obstore.list(self._objects, prefix).collect()
-        entries = (ObjectEntry(meta["path"], meta["size"]) for meta in found)
-        return tuple(sorted((e for e in entries if e.key.startswith(prefix)), key=lambda e: e.key))
+            return tuple(sorted(_entries(self._root, prefix), key=lambda entry: entry.key))
 
     @contextmanager
     def _staged(self) -> Iterator[Path]:
@@ -173,11 +172,28 @@ def check_key(key: str) -> None:
     if any(segment in {"", ".", ".."} for segment in segments):
         raise InvalidInput(f"the key {key!r} has an empty part, or . or .. as a part")
     if segments[0] == STAGING or any(_UNWRITABLE.search(segment) for segment in segments):
-        raise InvalidInput(f"the key {key!r} has a control character, or a reserved name such as x#1")
+        raise InvalidInput(f"the key {key!r} has a control character, or starts with {STAGING}/")
     if len(key.encode()) > _MAX_KEY_BYTES or max(len(s.encode()) for s in segments) > _MAX_SEGMENT_BYTES:
         raise InvalidInput(
             f"the key {key[:40]!r}… is too long: {_MAX_SEGMENT_BYTES} bytes a part, {_MAX_KEY_BYTES} in all"
         )
+
+
+def _entries(root: Path, prefix: str) -> Iterator[ObjectEntry]:
+    """Every file below ``prefix``, leaving out what disappears meanwhile."""
+    try:
+        found = list(os.scandir(root / prefix))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in found:
+        if entry.is_dir():
+            yield from _entries(root, f"{prefix}{entry.name}/")
+            continue
+        try:
+            size = entry.stat().st_size
+        except FileNotFoundError:
+            continue
+        yield ObjectEntry(prefix + entry.name, size)
 
 
 def _flush(folder: Path) -> None:
@@ -191,9 +207,8 @@ def _flush(folder: Path) -> None:
 
 @contextmanager
 def _faults_named(subject: str) -> Iterator[None]:
-    """Turn what the file system or obstore raises into ours, saying what it is about."""
+    """Turn what the file system raises into ours, saying what it is about."""
     try:
         yield
-    except (OSError, ObstoreError) as error:
-        reason = str(error).partition("\n")[0]
-        raise StoreUnavailable(f"{subject}: {reason}") from error
+    except OSError as error:
+        raise StoreUnavailable(f"{subject}: {error}") from error
