@@ -131,7 +131,7 @@ def test_importing_the_package_is_quick_and_light() -> None:
 def test_every_source_has_a_file_a_registry_line_a_test_and_a_page() -> None:
     from ionbeam.sources import SOURCES
 
-    files = {path.stem for path in (HOUSE / "sources").glob("*.py") if not path.stem.startswith("_")}
+    files = {path.stem for path in (HOUSE / "sources").iterdir() if not path.stem.startswith("_")}
     tests = {path.stem.removeprefix("test_") for path in (CHECKOUT / "tests/sources").glob("test_*.py")}
     pages = {path.stem for path in (CHECKOUT / "docs/reference/sources").glob("*.md") if path.stem != "index"}
     assert files, "there are no sources"

@@ -20,7 +20,7 @@ from ionbeam.brokers.memory import MemoryBroker
 from ionbeam.brokers.middleware import handling
 from ionbeam.config import Loaded, Settings
 from ionbeam.config.loading import PUBLISHED_SOURCES
-from ionbeam.errors import ExtraMissing, IonbeamError
+from ionbeam.errors import ConfigInvalid, ExtraMissing, IonbeamError, StoreUnavailable
 from ionbeam.fetching import HttpFetcher
 from ionbeam.ingestion.collect import Collector, start_command
 from ionbeam.ingestion.ingest import Ingestion
@@ -72,7 +72,11 @@ def open_stores(settings: Settings, clock: Clock) -> Stores:
     root = (settings.arrow_store.data_path or settings.data_dir).absolute()
     datasets_root = (settings.dataset_aggregator.data_path or root / "datasets").absolute()
     scratch = settings.data_dir.absolute() / "scratch"
-    scratch.mkdir(parents=True, exist_ok=True)
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"{settings.data_dir} cannot be used as the data folder: {error.strerror}"
+        raise StoreUnavailable(f"{reason}; choose another with --data-dir") from error
     objects = LocalBatchStore(root)
     inside = datasets_root.is_relative_to(root)
     return Stores(
@@ -286,11 +290,18 @@ def schedules(settings: Settings) -> list[Schedule]:
     windows = settings.scheduler.windows if settings.scheduler.enabled else ()
     return [
         Schedule(
-            sources.load(window.source_name).name,
+            _scheduled_name(index, window.source_name),
             window.window_size,
             window.trigger_interval,
             window.window_lag,
         )
-        for window in windows
+        for index, window in enumerate(windows)
         if window.source_name not in PUBLISHED_SOURCES
     ]
+
+
+def _scheduled_name(index: int, name: str) -> str:
+    try:
+        return sources.load(name).name
+    except ConfigInvalid as error:
+        raise ConfigInvalid(f"scheduler.windows[{index}].source_name: {error}") from error

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from uuid import uuid4
 
 import aio_pika
@@ -10,7 +11,8 @@ from yarl import URL
 from ionbeam.brokers.rabbit import RabbitBroker
 from ionbeam.errors import BrokerUnavailable, ConfigInvalid
 from ionbeam.messages.topology import EXCHANGES, INGESTION_EXCHANGE, INGESTION_KEY, INGESTION_QUEUE, QUEUES
-from ionbeam.testing.broker_contract import ACK, BrokerContract, Gate, Recorder, send, work_queue
+from ionbeam.ports import Delivery, Outcome
+from ionbeam.testing.broker_contract import BrokerContract, Gate, Recorder, eventually, send, work_queue
 
 pytestmark = pytest.mark.service
 
@@ -116,20 +118,63 @@ async def test_a_queue_that_exists_in_another_form_is_a_matter_for_a_person(
         await broker.declare([], [queue])
 
 
-async def test_a_consumer_goes_on_after_its_connection_was_cut(broker: RabbitBroker) -> None:
-    queue, recorder = work_queue(), Recorder(ACK)
+class Wire:
+    """A TCP connection to the server that can be cut."""
+
+    def __init__(self, url: str) -> None:
+        self._server = URL(url)
+        self._ends: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> str:
+        listener = await asyncio.start_server(self._join, "127.0.0.1", 0)
+        return str(self._server.with_port(listener.sockets[0].getsockname()[1]))
+
+    def cut(self) -> None:
+        for end in self._ends:
+            end.transport.abort()
+        self._ends.clear()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(self._server.host, self._server.port)
+        self._ends += [writer, far_writer]
+        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while piece := await reader.read(65536):
+            writer.write(piece)
+            await writer.drain()
+    writer.close()
+
+
+async def test_a_cut_connection_heals_and_what_was_in_hand_comes_again(rabbit_url: str) -> None:
+    wire = Wire(rabbit_url)
+    broker = RabbitBroker(await wire.start(), max_deliveries=3, retry_delay=0.01)
+    queue, gate, done = work_queue(), Gate(), Recorder()
+
+    async def handler(delivery: Delivery) -> Outcome:
+        await gate(delivery)
+        return await done(delivery)
+
     await broker.declare([], [queue])
-    await broker.consume(queue.name, recorder)
-    await send(broker, queue, b"before")
-    await recorder.bodies(1)
-    assert broker._connection is not None
-    assert broker._connection.transport is not None
-    broker._connection.reconnect_interval = 0.05
-    await broker._connection.transport.connection.close(ConnectionResetError("cut"))
-    while True:
+    await broker.consume(queue.name, handler)
+    await send(broker, queue, b"in hand")
+    await gate.next()
+    wire.cut()
+    gate.opened.set()
+
+    async def sent() -> bool:
         try:
             await send(broker, queue, b"after")
-            break
         except BrokerUnavailable:
-            continue
-    assert b"after" in await recorder.bodies(2)
+            return False
+        return True
+
+    try:
+        await eventually(sent)
+        bodies = await done.bodies(3)
+        assert bodies.count(b"in hand") == 2
+        assert b"after" in bodies
+    finally:
+        await broker.close()

@@ -14,7 +14,13 @@ from contextlib import asynccontextmanager
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue, AbstractRobustConnection
+from aio_pika.abc import (
+    AbstractChannel,
+    AbstractIncomingMessage,
+    AbstractQueue,
+    AbstractRobustChannel,
+    AbstractRobustConnection,
+)
 from aio_pika.exceptions import (
     AMQPError,
     AuthenticationError,
@@ -34,6 +40,7 @@ log = structlog.get_logger(__name__)
 
 ATTEMPT_HEADER = "x-ionbeam-attempt"
 REASON_HEADER = "x-ionbeam-reason"
+RECONNECT_AFTER_S = 1.0
 
 _LOST = (AMQPError, PAMQPException, OSError, ChannelInvalidStateError)
 """What the library raises when the connection or a channel is gone; time-outs are OSErrors."""
@@ -57,7 +64,7 @@ class RabbitBroker:
         self._consumers: set[_Consumer] = set()
         self._connecting = asyncio.Lock()
         self._connection: AbstractRobustConnection | None = None
-        self._publishing: AbstractChannel | None = None
+        self._publishing: AbstractRobustChannel | None = None
         self._closed = False
 
     async def declare(self, exchanges: Iterable[Exchange], queues: Iterable[Queue]) -> None:
@@ -135,12 +142,13 @@ class RabbitBroker:
             )
             await target.publish(message, key, mandatory=mandatory)
 
-    async def _publishing_channel(self, connection: AbstractRobustConnection) -> AbstractChannel:
+    async def _publishing_channel(self, connection: AbstractRobustConnection) -> AbstractRobustChannel:
         async with self._connecting:
             if self._publishing is None:
                 channel = connection.channel(publisher_confirms=True, on_return_raises=True)
                 await channel.initialize()
                 self._publishing = channel
+            await self._publishing.ready()
             return self._publishing
 
     @asynccontextmanager
@@ -158,7 +166,10 @@ class RabbitBroker:
             async with asyncio.timeout(self._timeout):
                 async with self._connecting:
                     if self._connection is None:
-                        self._connection = await aio_pika.connect_robust(self._url, timeout=self._timeout)
+                        self._connection = await aio_pika.connect_robust(
+                            self._url, timeout=self._timeout, reconnect_interval=RECONNECT_AFTER_S
+                        )
+                await self._connection.ready()
                 yield self._connection
         except (AuthenticationError, ProbableAuthenticationError) as error:
             raise ConfigInvalid(f"RabbitMQ at {self._address} refuses these credentials") from error

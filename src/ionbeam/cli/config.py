@@ -49,11 +49,12 @@ def show(place: Place, as_json: Json = False) -> None:
 def _warnings(loaded: "Loaded") -> list[str]:
     """Everything there is to say, about the blocks of sources too; `ConfigInvalid` when one is wrong."""
     from ionbeam import sources, wiring
+    from ionbeam.cli import session
 
     blocks = [sources.load(name) for name in loaded.settings.sources if name in sources.SOURCES]
     wiring.schedules(loaded.settings)
     return [
-        *loaded.warnings,
+        *session.remarks(loaded),
         *(remark for kind in blocks for remark in loaded.source(kind.name, kind.settings_model)[1]),
     ]
 

@@ -3,13 +3,11 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import update_wrapper
 from pathlib import Path
-from typing import Annotated, Any, Concatenate, ParamSpec
+from typing import Annotated, Any
 
 import typer
-
-P = ParamSpec("P")
 
 DataDir = Annotated[
     Path | None,
@@ -47,19 +45,17 @@ class Place:
     verbose: bool = False
 
 
-def placed(command: Callable[Concatenate[Place, P], None]) -> Callable[..., None]:
+def placed(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command, whose first parameter is its `Place`, the options that fill it."""
 
-    @wraps(command)
     def with_options(
         *, data_dir: DataDir = None, config: ConfigFile = None, verbose: Verbose = False, **others: Any
     ) -> None:
         command(Place(data_dir, config, verbose), **others)
 
-    *own, _ = inspect.signature(with_options, follow_wrapped=False).parameters.values()
+    *own, _ = inspect.signature(with_options).parameters.values()
     _, *others = inspect.signature(command).parameters.values()
     keywords = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*others, *own)]
-    with_options.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
-    with_options.__annotations__ = {p.name: p.annotation for p in keywords}
-    del with_options.__wrapped__  # type: ignore[attr-defined]
+    update_wrapper(with_options, command)
+    vars(with_options)["__signature__"] = inspect.Signature(keywords)
     return with_options

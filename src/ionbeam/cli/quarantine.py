@@ -82,7 +82,7 @@ def replay(
     if as_json:
         rendering.print_json(form)
     else:
-        rendering.print_facts({"replayed": f"{form['entries']} entries", **summary_facts(form)})
+        rendering.print_facts({"entries": form["entries"], **summary_facts(form)})
     for reason in form["failures"]:
         warn(f"Error: {reason}")
     if form["failures"]:

@@ -30,11 +30,10 @@ def reconcile(place: Place, as_json: Json = False) -> None:
     left = session.look(loaded, _due)
     if as_json:
         rendering.print_json({"found": found, "left": left})
+    elif found:
+        rendering.print_facts({"found": _spoken(found), "left": _spoken(left) or "nothing"})
     else:
-        nothing = "nothing was left undone"
-        rendering.print_facts(
-            {"found": _spoken(found) or nothing, "left": _spoken(left) if found else ""}, title=""
-        )
+        typer.echo("Nothing was left undone.")
     if left:
         warn(
             f"Error: {_spoken(left)} could not be finished; run `ionbeam reconcile -v` to see why, "

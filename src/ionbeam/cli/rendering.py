@@ -50,7 +50,7 @@ def print_table(forms: Iterable[Form], columns: Sequence[str], *, title: str = "
     for index, column in enumerate(columns):
         numbers = all(isinstance(row[index], int | float | None) for row in values)
         table.add_column(
-            column.replace("_", " "),
+            column,
             justify="right" if numbers else "left",
             no_wrap=column in _WHOLE,
             overflow="fold",
@@ -70,7 +70,7 @@ def print_facts(facts: Form, *, title: str = "") -> None:
     grid.add_column(overflow="fold")
     for name, value in facts.items():
         if value not in (None, "", [], (), {}):
-            grid.add_row(name.replace("_", " "), _cell(value))
+            grid.add_row(name, _cell(value))
     out.print(grid)
 
 

@@ -10,6 +10,7 @@ from ionbeam import logs
 from ionbeam.cli.failures import warn
 from ionbeam.cli.options import Place
 from ionbeam.config import Loaded, load
+from ionbeam.config.loading import PUBLISHED_SOURCES
 from ionbeam.wiring import Platform, Stores, open_platform, open_state
 
 T = TypeVar("T")
@@ -31,8 +32,18 @@ def prepare(place: Place) -> Loaded:
 def set_up_logs(loaded: Loaded, level: str) -> None:
     """Log from now on, beginning with what the configuration's reader should know."""
     logs.configure(loaded.settings.logging.model_copy(update={"level": level}))
-    for remark in loaded.warnings:
+    for remark in remarks(loaded):
         log.warning("configuration", remark=remark)
+
+
+def remarks(loaded: Loaded) -> list[str]:
+    """What the configuration's reader should know, apart from the blocks of sources."""
+    planned = {window.source_name for window in loaded.settings.scheduler.windows}
+    absent = sorted(planned.intersection(PUBLISHED_SOURCES))
+    return [
+        *loaded.warnings,
+        *(f"scheduler.windows: {name} is never asked: this version has no such source" for name in absent),
+    ]
 
 
 def look(loaded: Loaded, work: Callable[[Stores], Awaitable[T]]) -> T:
@@ -43,7 +54,7 @@ def look(loaded: Loaded, work: Callable[[Stores], Awaitable[T]]) -> T:
             return await work(stores)
 
     if not (loaded.settings.data_dir / "state" / "state.sqlite").exists():
-        warn(f"Nothing is in {loaded.settings.data_dir} yet; is --data-dir what you mean?")
+        warn(f"Nothing is in {loaded.settings.data_dir} yet; fetch something, or give another --data-dir.")
     return asyncio.run(opened())
 
 

@@ -1,6 +1,8 @@
 """`ionbeam up`: everything, until it is told to stop."""
 
+import asyncio
 from contextlib import suppress
+from signal import SIGINT, SIGTERM
 from typing import TYPE_CHECKING
 
 from ionbeam.cli.options import Place, placed
@@ -17,8 +19,6 @@ def up(place: Place) -> None:
     The first signal finishes what is in hand, a second one ends at once; either way nothing that
     was acknowledged is lost.
     """
-    import asyncio
-
     from ionbeam.cli import session
     from ionbeam.config import load
 
@@ -34,38 +34,38 @@ async def _serve(loaded: "Loaded") -> None:
 
     log = structlog.get_logger(__name__)
     facts = _facts(loaded.settings)
+    stopped = _signalled()
     async with open_platform(loaded, embedded=False) as platform:
         _greet(facts)
         log.info("platform started", **facts)
-        signal = await _run_until_signal(platform)
-        log.info("platform stopping", signal=signal)
+        cause = await _run(platform, stopped)
+        log.info("platform stopping", cause=cause)
     log.info("platform stopped")
 
 
-async def _run_until_signal(platform: "Platform") -> str:
-    """Run until a signal comes; its name. An error in anything that runs ends it too."""
-    import asyncio
-    from signal import SIGINT, SIGTERM
-
+def _signalled() -> "asyncio.Future[str]":
+    """Done with its name when a signal to stop has come; a second one has its ordinary effect."""
     loop = asyncio.get_running_loop()
     stopped: asyncio.Future[str] = loop.create_future()
 
     def stop(name: str) -> None:
-        # A second signal is to have its ordinary effect.
         for number in (SIGINT, SIGTERM):
             loop.remove_signal_handler(number)
         stopped.set_result(name)
 
     for number in (SIGINT, SIGTERM):
         loop.add_signal_handler(number, stop, number.name)
+    return stopped
+
+
+async def _run(platform: "Platform", stopped: "asyncio.Future[str]") -> str:
+    """Run until ``stopped``; what ends by an error before raises it."""
     running = asyncio.create_task(platform.run())
-    running.add_done_callback(lambda _: stopped.done() or stopped.set_result("an error"))
-    try:
-        return await stopped
-    finally:
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
+    await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    return stopped.result()
 
 
 def _facts(settings: "Settings") -> dict[str, str]:

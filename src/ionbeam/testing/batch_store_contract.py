@@ -244,15 +244,17 @@ class BatchStoreContract:
                 seen.add(_content(store, "a/current"))
 
         readers = [asyncio.create_task(asyncio.to_thread(read)) for _ in range(2)]
-        turn = 0
-        while turn < 60 or (len(seen) < 2 and turn < 5000):
-            turn += 1
-            if way == "copy":
-                await store.copy(f"a/{turn % 2}", "a/current")
-            else:
-                await store.put("a/current", bodies[turn % 2], overwrite=True)
-        finished.set()
-        await asyncio.gather(*readers)
+        try:
+            for turn in range(5000):
+                if turn >= 60 and len(seen) >= 2:
+                    break
+                if way == "copy":
+                    await store.copy(f"a/{turn % 2}", "a/current")
+                else:
+                    await store.put("a/current", bodies[turn % 2], overwrite=True)
+        finally:
+            finished.set()
+            await asyncio.gather(*readers)
         assert seen == set(bodies)
 
     async def test_an_open_file_stays_what_it_was(self, store: BatchStore) -> None:
