@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
 import aio_pika
@@ -125,9 +125,11 @@ class Wire:
         self._server = URL(url)
         self._ends: list[asyncio.StreamWriter] = []
 
-    async def start(self) -> str:
-        listener = await asyncio.start_server(self._join, "127.0.0.1", 0)
-        return str(self._server.with_port(listener.sockets[0].getsockname()[1]))
+    @asynccontextmanager
+    async def url(self) -> AsyncIterator[str]:
+        async with await asyncio.start_server(self._join, "127.0.0.1", 0) as listener:
+            yield str(self._server.with_port(listener.sockets[0].getsockname()[1]))
+            self.cut()
 
     def cut(self) -> None:
         for end in self._ends:
@@ -148,33 +150,42 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-async def test_a_cut_connection_heals_and_what_was_in_hand_comes_again(rabbit_url: str) -> None:
-    wire = Wire(rabbit_url)
-    broker = RabbitBroker(await wire.start(), max_deliveries=3, retry_delay=0.01)
+@pytest.fixture
+async def wire(rabbit_url: str) -> Wire:
+    return Wire(rabbit_url)
+
+
+@pytest.fixture
+async def wired_broker(wire: Wire) -> AsyncIterator[RabbitBroker]:
+    async with wire.url() as url:
+        broker = RabbitBroker(url, max_deliveries=3, retry_delay=0.01, timeout=20)
+        yield broker
+        await broker.close()
+
+
+async def test_a_cut_connection_heals_and_what_was_in_hand_comes_again(
+    wire: Wire, wired_broker: RabbitBroker
+) -> None:
     queue, gate, done = work_queue(), Gate(), Recorder()
 
     async def handler(delivery: Delivery) -> Outcome:
         await gate(delivery)
         return await done(delivery)
 
-    await broker.declare([], [queue])
-    await broker.consume(queue.name, handler)
-    await send(broker, queue, b"in hand")
-    await gate.next()
-    wire.cut()
-    gate.opened.set()
-
     async def sent() -> bool:
         try:
-            await send(broker, queue, b"after")
+            await send(wired_broker, queue, b"after")
         except BrokerUnavailable:
             return False
         return True
 
-    try:
-        await eventually(sent)
-        bodies = await done.bodies(3)
-        assert bodies.count(b"in hand") == 2
-        assert b"after" in bodies
-    finally:
-        await broker.close()
+    await wired_broker.declare([], [queue])
+    await wired_broker.consume(queue.name, handler)
+    await send(wired_broker, queue, b"in hand")
+    await gate.next()
+    wire.cut()
+    gate.opened.set()
+    await eventually(sent)
+    bodies = await done.bodies(3)
+    assert bodies.count(b"in hand") == 2
+    assert b"after" in bodies

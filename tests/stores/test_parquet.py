@@ -158,7 +158,7 @@ async def test_a_short_span_reads_only_the_row_groups_it_needs(tmp_path: Path):
     chunk = await store.write(chunk_of(table), table)
     await read_all(store, [chunk])
     whole, objects.bytes_read = objects.bytes_read, 0
-    span = TimeSpan(HOUR + timedelta(minutes=20), HOUR + timedelta(minutes=20, seconds=1))
+    span = TimeSpan(HOUR + timedelta(minutes=10), HOUR + timedelta(minutes=10, seconds=1))
     [(_, found)] = await read_all(store, [chunk], span)
     assert found["value"].to_pylist() == list(
         range(to_nanoseconds(span.start), to_nanoseconds(span.end), 1_000_000)

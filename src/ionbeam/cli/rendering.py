@@ -65,13 +65,11 @@ def print_facts(facts: Form, *, title: str = "") -> None:
     out = console()
     if title:
         out.print(title, style="bold")
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim")
-    grid.add_column(overflow="fold")
-    for name, value in facts.items():
-        if value not in (None, "", [], (), {}):
-            grid.add_row(name, _cell(value))
-    out.print(grid)
+    told = {name: value for name, value in facts.items() if value not in (None, "", [], (), {})}
+    width = max(map(len, told), default=0)
+    for name, value in told.items():
+        # The terminal breaks long lines, not we: a path stays one word to copy.
+        out.print(f"{name:<{width}}  {_cell(value)}", soft_wrap=True)
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 from signal import SIGINT, SIGTERM
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ionbeam.cli.options import Place, placed
 
@@ -61,7 +61,8 @@ def _signalled() -> "asyncio.Future[str]":
 async def _run(platform: "Platform", stopped: "asyncio.Future[str]") -> str:
     """Run until ``stopped``; what ends by an error before raises it."""
     running = asyncio.create_task(platform.run())
-    await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+    either: list[asyncio.Future[Any]] = [running, stopped]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running

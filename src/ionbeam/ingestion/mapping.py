@@ -76,7 +76,10 @@ class _Faults:
 
 
 def check_columns(schema: pa.Schema, ingestion_map: DataIngestionMap) -> None:
-    """Refuse a payload without its axes, naming those that are absent."""
+    """Refuse a payload without its axes or with a column twice, naming the columns."""
+    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if twice:
+        raise PayloadInvalid(f"the payload has more than one column {', '.join(twice)}")
     axes = raw_schema(ingestion_map).names[:3]
     absent = [name for name in axes if name not in schema.names]
     if absent:

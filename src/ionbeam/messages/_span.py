@@ -1,7 +1,7 @@
 """What every message about a span shares; kept apart from the models so that their fields keep the
 published JSON order."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from ionbeam.observations.timespan import TimeSpan
@@ -17,11 +17,19 @@ class Spanning(Protocol):
 S = TypeVar("S", bound=Spanning)
 
 
-def check_forward(message: S) -> S:
-    """Refuse a message that ends before it starts."""
+_EARLIEST, _LATEST = datetime(1678, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
+
+
+def check_span(message: S) -> S:
+    """Refuse a message that ends before it starts, or reaches where nanosecond timestamps end."""
     if message.end_time < message.start_time:
         raise ValueError(
             f"end_time {message.end_time.isoformat()} lies before start_time {message.start_time.isoformat()}"
+        )
+    if message.start_time < _EARLIEST or message.end_time > _LATEST:
+        raise ValueError(
+            f"the span {message.start_time.isoformat()} to {message.end_time.isoformat()} leaves the years "
+            "1678 to 2261, beyond which there are no nanosecond timestamps"
         )
     return message
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ionbeam.messages._location import Location
-from ionbeam.messages._span import check_forward, span_of
+from ionbeam.messages._span import check_span, span_of
 from ionbeam.observations.dataset import IngestionMetadata
 from ionbeam.observations.timespan import TimeSpan, UtcDatetime
 
@@ -21,7 +21,7 @@ class StartSourceCommand(BaseModel):
     use_cache: bool = False
     """Answer from the fetch cache alone, or fail; written only where it is set."""
 
-    _forward = model_validator(mode="after")(check_forward)
+    _spans = model_validator(mode="after")(check_span)
 
     @property
     def span(self) -> TimeSpan:
@@ -46,7 +46,7 @@ class IngestDataCommand(BaseModel):
     start_time: UtcDatetime
     end_time: UtcDatetime
 
-    _forward = model_validator(mode="after")(check_forward)
+    _spans = model_validator(mode="after")(check_span)
 
     @property
     def span(self) -> TimeSpan:

@@ -5,7 +5,7 @@ from uuid import UUID
 from pydantic import BaseModel, model_validator
 
 from ionbeam.messages._location import Location
-from ionbeam.messages._span import check_forward, span_of
+from ionbeam.messages._span import check_span, span_of
 from ionbeam.observations.dataset import DatasetMetadata, IngestionMetadata
 from ionbeam.observations.timespan import TimeSpan, UtcDatetime
 
@@ -18,7 +18,7 @@ class DataAvailableEvent(BaseModel):
     start_time: UtcDatetime
     end_time: UtcDatetime
 
-    _forward = model_validator(mode="after")(check_forward)
+    _spans = model_validator(mode="after")(check_span)
 
     @property
     def span(self) -> TimeSpan:
@@ -36,7 +36,7 @@ class DataSetAvailableEvent(BaseModel):
     start_time: UtcDatetime
     end_time: UtcDatetime
 
-    _forward = model_validator(mode="after")(check_forward)
+    _spans = model_validator(mode="after")(check_span)
 
     @property
     def span(self) -> TimeSpan:

@@ -5,9 +5,10 @@ import sqlite3
 from datetime import datetime, timedelta
 
 from ionbeam.errors import Fenced
-from ionbeam.messages.events import DataSetAvailableEvent
+from ionbeam.messages.commands import IngestDataCommand
+from ionbeam.messages.events import DataAvailableEvent, DataSetAvailableEvent
 from ionbeam.observations.dataset import IngestionMetadata
-from ionbeam.observations.timespan import TimeSpan, align, windows_over
+from ionbeam.observations.timespan import TimeSpan, align
 from ionbeam.ports import Clock
 from ionbeam.records import BuildOrder, Chunk, Revision, WindowKey, WindowStatus
 from ionbeam.stores.sqlite import log, rows
@@ -19,6 +20,19 @@ from ionbeam.stores.sqlite.windows import current_revision
 _KEY = "dataset = ? AND length_us = ? AND start_us = ?"
 _HOUR = timedelta(hours=1)
 _NOW_AND_LATER = 2**62
+_UNFINISHED = (IngestDataCommand, DataAvailableEvent)
+
+# The few lengths a dataset ever had are found one by one, so that its windows need not be scanned.
+_WINDOWS_OVER = """
+WITH RECURSIVE lengths (length) AS (
+    SELECT MIN(length_us) FROM windows WHERE dataset = ?1
+    UNION ALL
+    SELECT (SELECT MIN(length_us) FROM windows WHERE dataset = ?1 AND length_us > length)
+    FROM lengths WHERE length IS NOT NULL
+)
+SELECT windows.* FROM lengths CROSS JOIN windows
+WHERE dataset = ?1 AND length_us = length AND start_us > ?2 - length AND start_us <= ?3
+"""
 
 
 class SqliteBuildQueue:
@@ -87,22 +101,16 @@ class SqliteBuildQueue:
         return None if row["due_us"] is None else moment(row["due_us"])
 
     async def retire(self, key: WindowKey) -> list[Chunk]:
-        """Take the window's chunks out of use, when no window and no ingestion still needs them."""
+        """Take the window's chunks out of use, when no window and no ingestion still needs them.
+
+        An event that is not taken in yet counts as well: its chunks lie there, but no window's
+        version tells of them.
+        """
 
         def work(c: sqlite3.Connection) -> list[Chunk]:
-            if has_pending(c, key.dataset, _NOW_AND_LATER):
+            if any(has_pending(c, key.dataset, _NOW_AND_LATER, kind) for kind in _UNFINISHED):
                 return []
-            spent = [chunk for chunk in chunks_in(c, key.dataset, key.span) if _is_spent(c, key, chunk)]
-            for chunk in spent:
-                c.execute(
-                    "DELETE FROM chunks WHERE dataset = ? AND hour_us = ? AND sequence = ? AND part = ?",
-                    (chunk.dataset, micros(chunk.hour), chunk.sequence, chunk.part),
-                )
-                c.executemany(
-                    f"UPDATE windows SET retired = 1 WHERE {_KEY}",
-                    [key_values(k) for k in _windows_of(chunk, key)],
-                )
-            return spent
+            return [chunk for chunk in chunks_in(c, key.dataset, key.span) if _retire(c, chunk)]
 
         return await self._database.write(work)
 
@@ -183,17 +191,18 @@ def _insert(c: sqlite3.Connection, revision: Revision) -> None:
     )
 
 
-def _windows_of(chunk: Chunk, key: WindowKey) -> list[WindowKey]:
-    """The windows, as long as ``key``'s, that may hold rows of a chunk."""
-    span = TimeSpan(chunk.first, chunk.last + timedelta(microseconds=1))
-    return [WindowKey(key.dataset, w.start, key.length) for w in windows_over(span, key.length)]
-
-
-def _is_spent(c: sqlite3.Connection, key: WindowKey, chunk: Chunk) -> bool:
-    for window in _windows_of(chunk, key):
-        row = c.execute(
-            f"SELECT version, built_version FROM windows WHERE {_KEY}", key_values(window)
-        ).fetchone()
-        if row is None or row["version"] != row["built_version"]:
-            return False
+def _retire(c: sqlite3.Connection, chunk: Chunk) -> bool:
+    """Take a chunk out of use, unless a window that may hold its rows, of any length, is not built."""
+    values = (chunk.dataset, micros(chunk.first), micros(chunk.last))
+    windows = c.execute(_WINDOWS_OVER, values).fetchall()
+    if any(row["version"] != row["built_version"] for row in windows):
+        return False
+    c.execute(
+        "DELETE FROM chunks WHERE dataset = ? AND hour_us = ? AND sequence = ? AND part = ?",
+        (chunk.dataset, micros(chunk.hour), chunk.sequence, chunk.part),
+    )
+    c.executemany(
+        f"UPDATE windows SET retired = 1 WHERE {_KEY}",
+        [key_values(rows.window_key(row)) for row in windows],
+    )
     return True

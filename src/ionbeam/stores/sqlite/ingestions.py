@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ionbeam.errors import Busy, Fenced
+from ionbeam.messages.codec import Message
 from ionbeam.messages.commands import IngestDataCommand
 from ionbeam.messages.events import DataAvailableEvent
 from ionbeam.observations.timespan import TimeSpan
@@ -70,10 +71,12 @@ def _get(c: sqlite3.Connection, ingestion_id: UUID) -> sqlite3.Row:
     return row
 
 
-def has_pending(c: sqlite3.Connection, dataset: str, before: int) -> bool:
-    """Whether a command of the dataset accepted before a sequence is not settled yet."""
+def has_pending(
+    c: sqlite3.Connection, dataset: str, before: int, kind: type[Message] = IngestDataCommand
+) -> bool:
+    """Whether a message of the dataset logged before a sequence is not done with yet."""
     query = "SELECT 1 FROM log WHERE is_open = 1 AND kind = ? AND subject = ? AND sequence < ? LIMIT 1"
-    return c.execute(query, (IngestDataCommand.__name__, dataset, before)).fetchone() is not None
+    return c.execute(query, (kind.__name__, dataset, before)).fetchone() is not None
 
 
 class SqliteIngestionLedger:

@@ -6,7 +6,15 @@ from datetime import timedelta
 
 from ionbeam.messages.events import DataAvailableEvent
 from ionbeam.observations.timespan import MICROSECOND, TimeSpan, align
-from ionbeam.records import GAP_TOLERANCE, Decision, Revision, WindowFacts, WindowKey, WindowState
+from ionbeam.records import (
+    GAP_TOLERANCE,
+    Decision,
+    Revision,
+    WindowFacts,
+    WindowKey,
+    WindowState,
+    WindowStatus,
+)
 from ionbeam.stores.sqlite import rows
 from ionbeam.stores.sqlite.database import Database
 from ionbeam.stores.sqlite.rows import key_values, micros
@@ -51,11 +59,18 @@ class SqliteWindowLedger:
         return await self._database.read(work)
 
     async def decide(self, decisions: Sequence[Decision]) -> None:
-        """Queue windows or note what they wait for."""
+        """Queue windows or note what they wait for.
+
+        Coverage only grows: what says "wait" although the window was queued or built meanwhile was
+        decided on older facts and is dropped.
+        """
 
         def work(c: sqlite3.Connection) -> None:
             c.executemany(
-                f"UPDATE windows SET status = ?, reason = ?, due_us = ?, attempts = 0 WHERE {_KEY}",
+                "UPDATE windows SET status = ?1, reason = ?2, due_us = ?3, attempts = 0 "
+                "WHERE dataset = ?4 AND length_us = ?5 AND start_us = ?6 AND "
+                f"(?1 != '{WindowStatus.WAITING}' "
+                f"OR (status != '{WindowStatus.QUEUED}' AND version != built_version))",
                 [
                     (d.status, d.reason, None if d.due_at is None else micros(d.due_at), *key_values(d.key))
                     for d in decisions
@@ -117,18 +132,17 @@ def _cover(c: sqlite3.Connection, dataset: str, start: int, end: int) -> None:
 
 def _facts(c: sqlite3.Connection, row: sqlite3.Row) -> WindowFacts:
     dataset, start, end = row["dataset"], row["start_us"], row["start_us"] + row["length_us"]
-    before = c.execute(
-        "SELECT end_us FROM coverage WHERE dataset = ? AND start_us <= ? ORDER BY start_us DESC LIMIT 1",
+    near = c.execute(
+        "SELECT start_us, end_us FROM coverage WHERE dataset = ?1 AND start_us >= "
+        "COALESCE((SELECT MAX(start_us) FROM coverage WHERE dataset = ?1 AND start_us <= ?2), ?2) "
+        "ORDER BY start_us LIMIT 2",
         (dataset, start),
-    ).fetchone()
-    after = c.execute(
-        "SELECT 1 FROM coverage WHERE dataset = ? AND start_us > ? LIMIT 1", (dataset, start)
-    ).fetchone()
-    covered = before is not None and before["end_us"] >= end
+    ).fetchall()
+    covered = bool(near) and near[0]["start_us"] <= start and near[0]["end_us"] >= end
     return WindowFacts(
         key=rows.window_key(row),
         version=row["version"],
         built_version=row["built_version"],
         covered=covered,
-        has_gap=not covered and before is not None and after is not None,
+        has_gap=not covered and len(near) == 2 and near[0]["end_us"] < end,
     )

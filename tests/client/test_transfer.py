@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ionbeam_client.errors import InvalidInput, ObjectExists, ObjectMissing
+from ionbeam_client.transfer import ArrowStore, LocalFileSystemStore
+
+
+@pytest.fixture
+def arrows(tmp_path: Path) -> ArrowStore:
+    return LocalFileSystemStore(tmp_path)
+
+
+def numbers(*values: int) -> pa.Table:
+    return pa.table({"n": list(values)})
+
+
+async def test_batches_come_back_in_order_and_in_the_size_asked_for(
+    arrows: ArrowStore, tmp_path: Path
+) -> None:
+    assert await arrows.write_record_batches("a/b", [numbers(1, 2, 3), numbers(4, 5)]) == 5
+    assert (tmp_path / "a" / "b.parquet").is_file()
+    batches = [batch.column("n").to_pylist() async for batch in arrows.read_record_batches("a/b", 2)]
+    assert batches == [[1, 2], [3, 4], [5]]
+
+
+async def test_the_suffix_may_be_given(arrows: ArrowStore) -> None:
+    await arrows.write_record_batches("a.parquet", [numbers(1)])
+    assert await arrows.exists("a")
+    assert await arrows.exists("a.parquet")
+
+
+async def test_an_object_is_replaced_only_on_request(arrows: ArrowStore) -> None:
+    await arrows.write_record_batches("a", [numbers(1)])
+    with pytest.raises(ObjectExists):
+        await arrows.write_record_batches("a", [numbers(2)])
+    await arrows.write_record_batches("a", [numbers(3)], overwrite=True)
+    assert [batch.column("n").to_pylist() async for batch in arrows.read_record_batches("a")] == [[3]]
+
+
+async def test_a_given_schema_is_what_is_written(arrows: ArrowStore) -> None:
+    schema = pa.schema([("m", pa.string()), ("n", pa.float64())])
+    await arrows.write_record_batches("a", [numbers(1)], schema)
+    (batch,) = [batch async for batch in arrows.read_record_batches("a")]
+    assert batch.to_pylist() == [{"m": None, "n": 1.0}]
+
+
+async def test_no_rows_store_nothing(arrows: ArrowStore) -> None:
+    assert await arrows.write_record_batches("a", [numbers()]) == 0
+    assert not await arrows.exists("a")
+
+
+async def test_a_deleted_object_is_gone(arrows: ArrowStore) -> None:
+    await arrows.write_record_batches("a", [numbers(1)])
+    await arrows.delete("a")
+    await arrows.delete("a")
+    assert not await arrows.exists("a")
+    with pytest.raises(ObjectMissing):
+        async for _ in arrows.read_record_batches("a"):
+            pytest.fail("there is nothing to read")
+
+
+@pytest.mark.parametrize("key", ["../outside", "a/../../outside", "/absolute", "a//b", ""])
+async def test_keys_that_lead_elsewhere_are_refused(arrows: ArrowStore, key: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput):
+        await arrows.write_record_batches(key, [numbers(1)])
+    with pytest.raises(InvalidInput):
+        await arrows.exists(key)
+    assert not (tmp_path.parent / "outside.parquet").exists()
