@@ -31,9 +31,10 @@ def test_the_list_can_be_narrowed(as_json: Any, demo_folder: Path) -> None:
 
 
 def test_the_list_is_a_table_for_people(ionbeam: Any, demo_folder: Path) -> None:
-    header, first, *_ = ionbeam("window", "list", "--data-dir", demo_folder).stdout.splitlines()
+    header, first, *_, last = ionbeam("window", "list", "--data-dir", demo_folder).stdout.splitlines()
     assert header.split() == ["dataset", "window", "status", "reason", "revision", "rows", "file"]
     assert first.split() == ["ioncannon", "2024-05-31T23:00:00Z/PT1H", "waiting", "incomplete_coverage"]
+    assert last == f"files in  {demo_folder}/datasets"
 
 
 def test_where_nothing_is_the_list_is_empty_and_says_so(ionbeam: Any, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def _print_summary(form: dict[str, Any], data_dir: Path) -> None:
             f"To watch it happen, delete {data_dir} or choose another --data-dir."
         )
     typer.echo()
-    rendering.print_table(form["datasets"], ("dataset", "windows", "revisions", "rows", "start", "end"))
+    rendering.print_table(form["datasets"], ("dataset", "span", "windows", "revisions", "rows"))
     typer.echo()
     rendering.print_facts(
         {

@@ -5,31 +5,22 @@ A form holds plain values besides times, durations and paths, which are written 
 
 import json
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from ionbeam.observations.timespan import format_duration
 
 Form = Mapping[str, Any]
 
-_AS_LONG_AS_NEEDED = 10_000
-_WHOLE = frozenset({"dataset", "window", "status", "start", "end", "hour"})
-"""Columns that are never broken into lines."""
-
 
 def console(*, stderr: bool = False) -> Console:
-    """Where people read; in a pipe lines are as long as they have to be."""
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else _AS_LONG_AS_NEEDED
-    return Console(stderr=stderr, width=width, markup=False, highlight=False, emoji=False)
+    """Where people read."""
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
 def print_json(document: Any) -> None:
@@ -38,7 +29,7 @@ def print_json(document: Any) -> None:
 
 
 def print_table(forms: Iterable[Form], columns: Sequence[str], *, title: str = "", empty: str = "") -> None:
-    """One line per form; ``empty`` is said when there is none."""
+    """One line per form, numbers to the right; ``empty`` is said when there is none."""
     out = console()
     if title:
         out.print(title, style="bold")
@@ -46,18 +37,16 @@ def print_table(forms: Iterable[Form], columns: Sequence[str], *, title: str = "
     if not values:
         out.print(empty or "none", style="dim")
         return
-    table = Table(box=SIMPLE_HEAD if out.is_terminal else None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
-        numbers = all(isinstance(row[index], int | float | None) for row in values)
-        table.add_column(
-            column,
-            justify="right" if numbers else "left",
-            no_wrap=column in _WHOLE,
-            overflow="fold",
+    cells = [list(columns), *([_cell(value) for value in row] for row in values)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    right = [all(isinstance(v, int | float | None) for v in column) for column in zip(*values, strict=True)]
+    for number, row in enumerate(cells):
+        padded = (
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
         )
-    for row in values:
-        table.add_row(*map(_cell, row))
-    out.print(table)
+        # The terminal breaks long lines, not we: what is copied from them stays whole.
+        out.print("  ".join(padded).rstrip(), style="" if number else "bold", soft_wrap=True)
 
 
 def print_facts(facts: Form, *, title: str = "") -> None:
@@ -68,7 +57,6 @@ def print_facts(facts: Form, *, title: str = "") -> None:
     told = {name: value for name, value in facts.items() if value not in (None, "", [], (), {})}
     width = max(map(len, told), default=0)
     for name, value in told.items():
-        # The terminal breaks long lines, not we: a path stays one word to copy.
         out.print(f"{name:<{width}}  {_cell(value)}", soft_wrap=True)
 
 

@@ -48,7 +48,11 @@ def list_(
     if as_json:
         rendering.print_json(forms)
     else:
-        rendering.print_table(forms, COLUMNS, empty="no windows")
+        # The folder is the same for all; told once it leaves room for the rest.
+        lines = [{**form, "file": form["file"] and form["file"].name} for form in forms]
+        rendering.print_table(lines, COLUMNS, empty="no windows")
+        folders = {form["file"].parent for form in forms if form["file"]}
+        rendering.print_facts({"files in": sorted(folders)})
 
 
 @app.command()

@@ -175,14 +175,21 @@ class Ingestion:
         )
         merged = await asyncio.to_thread(merge, mapped.observations, identity)
         progress.tally += Tally(received=mapped.observations.num_rows, duplicate=merged.folded)
-        for rows in _by_hour(merged.table):
-            fresh = await self._fresh(record, rows, identity)
-            stored = 0
-            if fresh.num_rows:
-                chunk = await self._observations.write(_chunk_of(record, piece, fresh), fresh)
-                progress.chunks.append(chunk)
-                stored = chunk.rows
-            progress.tally += Tally(stored=stored, duplicate=rows.num_rows - stored)
+        # Together, because writes that wait for the disk at the same time share its flushes.
+        hours = [self._keep_hour(record, piece, rows, identity) for rows in _by_hour(merged.table)]
+        for chunk, rows in await asyncio.gather(*hours):
+            stored = chunk.rows if chunk else 0
+            progress.tally += Tally(stored=stored, duplicate=rows - stored)
+            progress.chunks += [chunk] if chunk else []
+
+    async def _keep_hour(
+        self, record: IngestionRecord, piece: int, rows: pa.Table, identity: list[str]
+    ) -> tuple[Chunk | None, int]:
+        """The chunk of one hour's news, None when all is known, and how many rows came."""
+        fresh = await self._fresh(record, rows, identity)
+        if fresh.num_rows == 0:
+            return None, rows.num_rows
+        return await self._observations.write(_chunk_of(record, piece, fresh), fresh), rows.num_rows
 
     async def _fresh(self, record: IngestionRecord, rows: pa.Table, identity: list[str]) -> pa.Table:
         """The rows that are not already known, as far as that can be told safely and in bounded memory."""

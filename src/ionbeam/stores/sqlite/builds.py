@@ -54,7 +54,7 @@ class SqliteBuildQueue:
         return await self._database.write(work)
 
     def _free_dead_owners(self, c: sqlite3.Connection) -> bool:
-        query = "SELECT DISTINCT owner FROM windows WHERE status = 'queued' AND owner IS NOT NULL"
+        query = "SELECT DISTINCT owner FROM windows WHERE owner IS NOT NULL"
         dead = [(r["owner"],) for r in c.execute(query) if not self._database.is_alive(r["owner"])]
         c.executemany("UPDATE windows SET owner = NULL WHERE owner = ?", dead)
         return bool(dead)

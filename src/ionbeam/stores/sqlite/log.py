@@ -61,9 +61,9 @@ class SqliteEventLog:
 
     async def open_entries(self) -> list[LogEntry]:
         """Entries nobody is done with, oldest first."""
-        rows = await self._database.read(
-            lambda c: c.execute("SELECT * FROM log WHERE is_open = 1 ORDER BY sequence").fetchall()
-        )
+        # Left to itself SQLite reads the whole log to spare the sorting of the few that are open.
+        query = "SELECT * FROM log INDEXED BY log_open WHERE is_open = 1 ORDER BY sequence"
+        rows = await self._database.read(lambda c: c.execute(query).fetchall())
         return [log_entry(row) for row in rows]
 
     async def read(self, *, after: int = 0, kind: str | None = None) -> AsyncIterator[LogEntry]:

@@ -73,6 +73,7 @@ CREATE TABLE IF NOT EXISTS windows (
 CREATE INDEX IF NOT EXISTS windows_free ON windows (start_us, due_us)
     WHERE status = 'queued' AND owner IS NULL;
 CREATE INDEX IF NOT EXISTS windows_due ON windows (due_us) WHERE status = 'queued' AND owner IS NULL;
+CREATE INDEX IF NOT EXISTS windows_held ON windows (owner) WHERE owner IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS revisions (
     dataset      TEXT NOT NULL,

@@ -52,8 +52,8 @@ class EventLogContract:
         assert [entry.kind for entry in await store.log.open_entries()] == ["DataAvailableEvent"]
 
     async def test_sequences_grow(self, store: StateStore, other: StateStore) -> None:
-        sequences = [(await log.append(a_command(n))).sequence for n, log in enumerate([store.log, other.log])]
-        assert sequences[0] < sequences[1]
+        sequences = [(await s.log.append(a_command(n))).sequence for n, s in enumerate([store, other, store])]
+        assert sequences == sorted(set(sequences))
 
     async def test_an_entry_is_open_until_it_is_closed(self, store: StateStore, other: StateStore) -> None:
         for number in (3, 1, 2):
@@ -73,9 +73,8 @@ class EventLogContract:
     async def test_closing_what_was_never_told_does_nothing(self, store: StateStore) -> None:
         await store.log.close(a_command(1))
         assert [entry async for entry in store.log.read()] == []
-        assert [e.id for e in [await store.log.append(a_command(1))]] == [
-            e.id for e in await store.log.open_entries()
-        ]
+        entry = await store.log.append(a_command(1))
+        assert await store.log.open_entries() == [entry]
 
     async def test_reading_goes_on_behind_a_sequence_and_by_kind(self, store: StateStore) -> None:
         messages = [m for n in range(3) for m in (a_command(n), event_of(a_command(n)))]

@@ -26,7 +26,6 @@ from ionbeam.testing.state_store_contract.examples import (
     built,
     claimed,
     event_of,
-    ingestion,
     queued,
     revised,
     settled,
