@@ -98,23 +98,30 @@ def redundant(known: pa.Table, new: pa.Table, identity: Sequence[str]) -> Mask:
     for name in new.schema.names:
         if name == TIME or name in identity:
             continue
-        after = new.column(name)
+        after = new.column(name).combine_chunks()
         if name not in known.schema.names:
             result &= after.is_null().to_numpy()
             continue
         before = known.column(name).combine_chunks().take(taken)
-        same = pc.fill_null(pc.equal(before.cast(after.type), after), False)
+        same = pc.fill_null(pc.equal(_bits(before.cast(after.type)), _bits(after)), False)
         result &= pc.or_(same, after.is_null()).to_numpy()
     return result
+
+
+def _bits(column: pa.Array) -> pa.Array:
+    """Floats as integers of their bits, for minus zero equals zero and yet makes other files."""
+    return column.view(f"int{column.type.bit_width}") if pa.types.is_floating(column.type) else column
 
 
 def observation_keys(table: pa.Table, identity: Sequence[str]) -> Keys:
     """One int64 per row that is equal for the same observation and sorts as (time, identity...)."""
     time = table.column(TIME).combine_chunks().cast(pa.int64()).to_numpy()
     codes, count = _identity_codes(table, identity)
-    offset = time - time.min()
-    if int(offset.max() + 1) * count > _LARGEST:
-        offset = np.unique(offset, return_inverse=True)[1]
+    first, last = int(time.min()), int(time.max())
+    if (last - first + 1) * count > _LARGEST:
+        offset = np.unique(time, return_inverse=True)[1]
+    else:
+        offset = time - first
     keys: Keys = offset * count + codes
     return keys
 
@@ -123,18 +130,22 @@ def _identity_codes(table: pa.Table, identity: Sequence[str]) -> tuple[Keys, int
     """Per row, the rank of its identity among all identities that occur (or could), and their number."""
     codes: Keys = np.zeros(table.num_rows, dtype=np.int64)
     count = 1
+    # Below this, neither the next column nor the times, ranked, can lead beyond the largest key.
+    limit = _LARGEST // (table.num_rows + 1)
     for name in identity:
         ranks, size = _ranks(table.column(name))
-        if count * size > _LARGEST // max(table.num_rows, 1):
-            codes = np.unique(codes, return_inverse=True)[1]
-            count = int(codes.max()) + 1
         codes = codes * size + ranks
         count *= size
+        if count > limit:
+            codes = np.unique(codes, return_inverse=True)[1]
+            count = int(codes.max()) + 1
     return codes, count
 
 
 def _ranks(column: pa.ChunkedArray) -> tuple[Keys, int]:
     """Per row, the rank of its value among the column's distinct values; null ranks last."""
+    if pa.types.is_floating(column.type):
+        column = pc.add(column, pa.scalar(0, column.type))  # minus zero becomes zero
     encoded = pc.dictionary_encode(column.combine_chunks())
     distinct = encoded.dictionary
     rank = np.empty(len(distinct) + 1, dtype=np.int64)
@@ -148,7 +159,7 @@ def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """``table`` with exactly the columns of ``schema``: cast, reordered, absent ones null."""
     return pa.Table.from_arrays(
         [
-            table.column(field.name).cast(field.type)
+            table.column(field.name).cast(field.type, safe=False)
             if field.name in table.schema.names
             else pa.nulls(table.num_rows, field.type)
             for field in schema
