@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 
 import structlog
 
-from ionbeam.errors import Fatal
+from ionbeam.errors import IonbeamError, Retriable
 from ionbeam.ingestion.payload import Payload, write_payload
 from ionbeam.messages.codec import encode
 from ionbeam.messages.commands import IngestDataCommand, StartSourceCommand
@@ -62,7 +62,9 @@ class Collector:
         try:
             source = self._open_source(command.source_name, command.use_cache)
             ingest = await self.collect(source, command.span)
-        except Fatal:
+        except Retriable:
+            raise
+        except IonbeamError:
             await self._state.log.close(command)
             raise
         await self._state.log.close(command)

@@ -201,8 +201,8 @@ class Ingestion:
         if not near or sum(chunk.rows for chunk in near) > KNOWN_ROWS_LIMIT:
             return rows
         tables = [table async for _, table in self._observations.read(near, span)]
-        known = pa.concat_tables(tables, promote_options="permissive")
-        if any(name not in known.schema.names for name in identity):
+        known = _comparable(tables, rows.schema)
+        if known is None or any(name not in known.schema.names for name in identity):
             return rows
         return await asyncio.to_thread(_without_known, known, rows, identity)
 
@@ -242,6 +242,14 @@ def _pieces(payload: pq.ParquetFile, metadata: IngestionMetadata) -> Iterator[Ma
             first_row += batch.num_rows
     except pa.ArrowException as error:
         raise PayloadInvalid(f"the payload cannot be read behind row {first_row}: {error}") from error
+
+
+def _comparable(tables: list[pa.Table], schema: pa.Schema) -> pa.Table | None:
+    """What ``tables`` have of the columns of ``schema``; None when a map gave one another type meanwhile."""
+    shared = [table.select([name for name in schema.names if name in table.schema.names]) for table in tables]
+    if any(field.type != schema.field(field.name).type for table in shared for field in table.schema):
+        return None
+    return pa.concat_tables(shared, promote_options="default")
 
 
 def _without_known(known: pa.Table, rows: pa.Table, identity: list[str]) -> pa.Table:

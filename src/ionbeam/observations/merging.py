@@ -100,11 +100,11 @@ def redundant(known: pa.Table, new: pa.Table, identity: Sequence[str]) -> Mask:
             continue
         after = new.column(name).combine_chunks()
         if name not in known.schema.names:
-            result &= after.is_null().to_numpy()
+            result &= after.is_null().to_numpy(zero_copy_only=False)
             continue
         before = known.column(name).combine_chunks().take(taken)
         same = pc.fill_null(pc.equal(_bits(before.cast(after.type)), _bits(after)), False)
-        result &= pc.or_(same, after.is_null()).to_numpy()
+        result &= pc.or_(same, after.is_null()).to_numpy(zero_copy_only=False)
     return result
 
 

@@ -1,0 +1,60 @@
+"""A platform in a process of its own, a client in another, RabbitMQ and a folder between them."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ionbeam.testing.scenario import TEMPERATURE, a_dataset, minutes
+from ionbeam_client import IonbeamClient, IonbeamClientConfig
+from ionbeam_client.models import DataSetAvailableEvent
+
+pytestmark = pytest.mark.service
+
+START = datetime(2024, 1, 1, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+def platform(tmp_path: Path, rabbit_url: str) -> Iterator[subprocess.Popen[bytes]]:
+    config = tmp_path / "config.yaml"
+    config.write_text(f"broker: {{url: '{rabbit_url}'}}\ndata_dir: {tmp_path / 'data'}\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ionbeam"], env=os.environ | {"IONBEAM_CONFIG_PATH": str(config)}
+    )
+    yield process
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+
+
+async def test_a_client_ingests_and_is_handed_the_finished_windows(
+    tmp_path: Path, rabbit_url: str, platform: subprocess.Popen[bytes]
+) -> None:
+    rows: dict[datetime, list[float]] = {}
+    complete = asyncio.Event()
+
+    async def export(event: DataSetAvailableEvent, batches: AsyncIterator[pa.RecordBatch]) -> None:
+        rows[event.start_time] = [v async for batch in batches for v in batch.column(TEMPERATURE).to_pylist()]
+        if len(rows) == 2:
+            complete.set()
+
+    async def readings() -> AsyncIterator[pa.Table]:
+        yield pa.Table.from_pylist(minutes("2024-01-01T10:00:00Z", "2024-01-01T12:00:00Z"))
+
+    client = IonbeamClient(
+        IonbeamClientConfig(amqp_url=rabbit_url, arrow_store_path=str(tmp_path / "data"))
+    )
+    client.register_export_handler("everything", export)
+    async with client:
+        await client.ingest(readings(), a_dataset(), START, START + timedelta(hours=2))
+        async with asyncio.timeout(60):
+            await complete.wait()
+
+    assert rows[START] == [float(600 + minute) for minute in range(60)]
+    assert rows[START + timedelta(hours=1)] == [float(660 + minute) for minute in range(60)]
