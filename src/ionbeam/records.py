@@ -11,7 +11,6 @@ from uuid import UUID
 from ionbeam.observations.dataset import IngestionMetadata
 from ionbeam.observations.timespan import TimeSpan, format_duration, format_stamp
 
-
 GAP_TOLERANCE = timedelta(seconds=1)
 """A hole between two claims longer than this is a gap."""
 

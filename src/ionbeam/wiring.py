@@ -1,7 +1,7 @@
 """The only file that introduces rooms to each other: settings in, a running platform out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -102,12 +102,24 @@ class Fetched:
 
 
 class Platform:
-    """One process of Ionbeam: the pipeline over its stores and broker."""
+    """One process of Ionbeam: the pipeline over its stores and broker.
 
-    def __init__(self, loaded: Loaded, stores: Stores, broker: Broker, clock: Clock) -> None:
+    Revisions are told on ``broker`` and on the ``announcers``: a command that does its work in its own
+    process must still tell the projections that listen elsewhere.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        stores: Stores,
+        broker: Broker,
+        clock: Clock,
+        announcers: Sequence[Broker] = (),
+    ) -> None:
         settings = loaded.settings
         self.stores = stores
         self.broker = broker
+        self._announcers = announcers
         self._loaded = loaded
         self._clock = clock
         self._sources: dict[tuple[str, bool], tuple[Source, HttpFetcher]] = {}
@@ -116,7 +128,7 @@ class Platform:
             state,
             stores.observations,
             stores.datasets,
-            broker,
+            (broker, *announcers),
             clock,
             location_prefix=stores.datasets_prefix,
             scratch=stores.scratch,
@@ -159,6 +171,8 @@ class Platform:
 
     async def start(self) -> None:
         """Declare the topology and start to consume; work that was cut off is told again."""
+        for announcer in self._announcers:
+            await announcer.declare(EXCHANGES, [])
         await self.broker.declare(
             EXCHANGES, [*QUEUES, *map(source_queue, (*sources.SOURCES, *sources.ALIASES))]
         )
@@ -242,7 +256,8 @@ class Platform:
 
     async def close(self) -> None:
         """Stop consuming, finish what is in hand, release everything."""
-        await self.broker.close()
+        for broker in (self.broker, *self._announcers):
+            await broker.close()
         for _, fetcher in self._sources.values():
             await fetcher.close()
         await self.stores.state.close()
@@ -250,12 +265,19 @@ class Platform:
 
 @asynccontextmanager
 async def open_platform(loaded: Loaded, *, embedded: bool = True) -> AsyncIterator[Platform]:
-    """A started platform; ``embedded`` keeps messages in this process whatever broker is configured."""
+    """A started platform.
+
+    ``embedded`` does all work in this process whatever broker is configured; that one is then only
+    told of the revisions.
+    """
     clock = SystemClock()
-    stores = open_stores(loaded.settings, clock)
     url = loaded.settings.broker.url
-    broker = MemoryBroker() if embedded or url is None else _rabbit(url)
-    platform = Platform(loaded, stores, broker, clock)
+    configured = [_rabbit(url)] if url else []
+    stores = open_stores(loaded.settings, clock)
+    if embedded or not configured:
+        platform = Platform(loaded, stores, MemoryBroker(), clock, configured)
+    else:
+        platform = Platform(loaded, stores, configured[0], clock)
     try:
         await platform.start()
         yield platform

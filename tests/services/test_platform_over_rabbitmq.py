@@ -47,9 +47,7 @@ async def test_a_client_ingests_and_is_handed_the_finished_windows(
     async def readings() -> AsyncIterator[pa.Table]:
         yield pa.Table.from_pylist(minutes("2024-01-01T10:00:00Z", "2024-01-01T12:00:00Z"))
 
-    client = IonbeamClient(
-        IonbeamClientConfig(amqp_url=rabbit_url, arrow_store_path=str(tmp_path / "data"))
-    )
+    client = IonbeamClient(IonbeamClientConfig(amqp_url=rabbit_url, arrow_store_path=str(tmp_path / "data")))
     client.register_export_handler("everything", export)
     async with client:
         await client.ingest(readings(), a_dataset(), START, START + timedelta(hours=2))
@@ -58,3 +56,39 @@ async def test_a_client_ingests_and_is_handed_the_finished_windows(
 
     assert rows[START] == [float(600 + minute) for minute in range(60)]
     assert rows[START + timedelta(hours=1)] == [float(660 + minute) for minute in range(60)]
+
+
+async def test_a_backfill_in_a_process_of_its_own_tells_projections_elsewhere(
+    tmp_path: Path, rabbit_url: str
+) -> None:
+    told = asyncio.Event()
+
+    async def export(event: DataSetAvailableEvent, _: AsyncIterator[pa.RecordBatch]) -> None:
+        assert event.metadata.name == "ioncannon"
+        told.set()
+
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"broker: {{url: '{rabbit_url}'}}\n"
+        f"data_dir: {tmp_path / 'data'}\n"
+        "sources: {ioncannon: {num_stations: 3}}\n"
+    )
+    client = IonbeamClient(IonbeamClientConfig(amqp_url=rabbit_url, arrow_store_path=str(tmp_path / "data")))
+    client.register_export_handler("elsewhere", export, dataset_filter={"ioncannon"})
+    span = ["--start", "2024-01-01T00:00:00Z", "--end", "2024-01-01T01:00:00Z"]
+    async with client:
+        command = [
+            sys.executable,
+            "-m",
+            "ionbeam",
+            "source",
+            "backfill",
+            "ioncannon",
+            "-c",
+            str(config),
+            *span,
+        ]
+        process = await asyncio.create_subprocess_exec(*command)
+        assert await process.wait() == 0
+        async with asyncio.timeout(30):
+            await told.wait()

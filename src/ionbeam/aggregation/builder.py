@@ -8,7 +8,7 @@ telling in the event log.
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -50,14 +50,14 @@ _REVISIONS = UUID("6e5b63a6-9c0c-5f63-8d5b-0d8a3a1b7a55")
 
 
 class WindowBuilder:
-    """Takes windows from the build queue one at a time."""
+    """Takes windows from the build queue one at a time; tells of revisions on every one of ``brokers``."""
 
     def __init__(
         self,
         state: StateStore,
         observations: ObservationStore,
         datasets: BatchStore,
-        broker: Broker,
+        brokers: Sequence[Broker],
         clock: Clock,
         *,
         location_prefix: str = "",
@@ -67,7 +67,7 @@ class WindowBuilder:
         self._state = state
         self._observations = observations
         self._datasets = datasets
-        self._broker = broker
+        self._brokers = brokers
         self._clock = clock
         self._location_prefix = location_prefix
         self._scratch = scratch
@@ -109,7 +109,7 @@ class WindowBuilder:
         )
 
     async def _build(self, order: BuildOrder) -> None:
-        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+        with tempfile.TemporaryDirectory(dir=self._scratch, ignore_cleanup_errors=True) as folder:
             path = Path(folder) / "window.parquet"
             written = await self._write(order, layout_of(order.maps), path) if order.maps else None
             current = order.revision
@@ -179,7 +179,8 @@ class WindowBuilder:
         """Make the window's newest revision its current file, then tell of it; may be repeated."""
         key = WindowKey(event.metadata.name, event.start_time, event.end_time - event.start_time)
         await self._make_current(key)
-        await self._broker.publish(DATASET_AVAILABLE, "", encode(event), message_id=str(event.id))
+        for broker in self._brokers:
+            await broker.publish(DATASET_AVAILABLE, "", encode(event), message_id=str(event.id))
         await self._state.log.close(event)
 
     async def _make_current(self, key: WindowKey) -> None:

@@ -41,8 +41,8 @@ class LocalBatchStore:
     `InvalidInput` for a key that is no path below it.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root.absolute()
+    def __init__(self, root: Path | str) -> None:
+        self._root = Path(root).absolute()
         self._staging = self._root / STAGING
         self._durable: set[Path] = set()
         with _faults_named(str(self._root)):
