@@ -255,12 +255,11 @@ class Platform:
             await asyncio.gather(task, return_exceptions=True)
 
     async def close(self) -> None:
-        """Stop consuming, finish what is in hand, release everything."""
+        """Stop consuming and finish what is in hand; the stores stay open."""
         for broker in (self.broker, *self._announcers):
             await broker.close()
         for _, fetcher in self._sources.values():
             await fetcher.close()
-        await self.stores.state.close()
 
 
 @asynccontextmanager
@@ -271,24 +270,24 @@ async def open_platform(loaded: Loaded, *, embedded: bool = True) -> AsyncIterat
     told of the revisions.
     """
     clock = SystemClock()
-    url = loaded.settings.broker.url
-    configured = [_rabbit(url)] if url else []
-    stores = open_stores(loaded.settings, clock)
-    if embedded or not configured:
-        platform = Platform(loaded, stores, MemoryBroker(), clock, configured)
-    else:
-        platform = Platform(loaded, stores, configured[0], clock)
-    try:
-        await platform.start()
-        yield platform
-    finally:
-        await platform.close()
+    async with open_state(loaded, clock) as stores:
+        url = loaded.settings.broker.url
+        configured = [_rabbit(url)] if url else []
+        if embedded or not configured:
+            platform = Platform(loaded, stores, MemoryBroker(), clock, configured)
+        else:
+            platform = Platform(loaded, stores, configured[0], clock)
+        try:
+            await platform.start()
+            yield platform
+        finally:
+            await platform.close()
 
 
 @asynccontextmanager
-async def open_state(loaded: Loaded) -> AsyncIterator[Stores]:
+async def open_state(loaded: Loaded, clock: Clock | None = None) -> AsyncIterator[Stores]:
     """The stores alone, to look at."""
-    stores = open_stores(loaded.settings, SystemClock())
+    stores = open_stores(loaded.settings, clock or SystemClock())
     try:
         yield stores
     finally:

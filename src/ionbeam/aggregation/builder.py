@@ -80,8 +80,9 @@ class WindowBuilder:
             return False
         try:
             await self._build_or_hand_back(order)
-        except Fenced:
-            log.info("window taken over", dataset=order.key.dataset, window=order.key.id)
+        except Fenced as error:
+            reason = str(error.__context__ or error)
+            log.info("window given up", dataset=order.key.dataset, window=order.key.id, reason=reason)
         return True
 
     async def _build_or_hand_back(self, order: BuildOrder) -> None:
@@ -92,7 +93,8 @@ class WindowBuilder:
         except (IonbeamError, pa.ArrowException, OSError) as error:
             await self._hand_back(order, error)
         except asyncio.CancelledError:
-            await self._state.builds.fail(order, "interrupted", self._clock.now())
+            with suppress(Fenced):  # its revision is recorded already; what is left is found again
+                await self._state.builds.fail(order, "interrupted", self._clock.now())
             raise
 
     async def _hand_back(self, order: BuildOrder, error: Exception) -> None:

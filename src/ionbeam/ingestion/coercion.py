@@ -28,7 +28,7 @@ _TIME = f"{_DAY}({_CLOCK}{_ZONE}?)?$"
 _ZONED_TIME = f"{_DAY}{_CLOCK}{_ZONE}$"
 _BELOW_MICROSECOND = re.compile(r"\.\d{6}(\d+)")
 
-_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3}
 _REACH_NS = 2**63 - 1
 """Nanoseconds reach from 1677 to 2262 only; what lies outside cannot be an observation."""
 
@@ -51,6 +51,8 @@ def coerce(column: pa.ChunkedArray | pa.Array, target: pa.DataType, name: str) -
         column = column.combine_chunks()
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if _is_bytes(column.type):
+        column = _decoded(column, name)
     if pa.types.is_null(column.type):
         return Coerced(pa.nulls(len(column), target))
     if target == TIME_TYPE:
@@ -59,6 +61,10 @@ def coerce(column: pa.ChunkedArray | pa.Array, target: pa.DataType, name: str) -
         return _from_text(column, target, name)
     if _is_text(target):
         return _to_text(column, target, name)
+    return _from_number(column, target, name)
+
+
+def _from_number(column: pa.Array, target: pa.DataType, name: str) -> Coerced:
     if pa.types.is_temporal(column.type):
         raise PayloadInvalid(f"column {name!r} holds {column.type}, which cannot become {target}")
     if pa.types.is_decimal(column.type) or pa.types.is_float16(column.type):
@@ -82,12 +88,19 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
+def _decoded(column: pa.Array, name: str) -> pa.Array:
+    """Bytes as text: some writers of Parquet leave out that text is text."""
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid as error:
+        raise PayloadInvalid(f"column {name!r} holds {column.type} that is no text in UTF-8") from error
+
+
 def _cast(column: pa.Array, target: pa.DataType, name: str) -> pa.Array:
     if column.type == target:
         return column
     try:
-        # Bytes are safe to cast only when they are text; numbers are looked after by their callers.
-        return column.cast(target, safe=_is_bytes(column.type))
+        return column.cast(target, safe=False)
     except pa.ArrowException as error:
         raise PayloadInvalid(f"column {name!r} holds {column.type}, which cannot become {target}") from error
 
@@ -195,11 +208,14 @@ def _to_time(column: pa.Array, name: str) -> Coerced:
             f"time column {name!r} holds {column.type}; give timestamps or ISO 8601 text, "
             "for a number does not tell its unit"
         )
-    ticks = column.cast(pa.int64())
-    reach = _REACH_NS // _NANOSECONDS[column.type.unit]
-    outside = _mask(pc.or_(pc.greater(ticks, reach), pc.less(ticks, -reach)))
-    checked = _without(column, outside)
-    return Coerced(checked.values.cast(pa.timestamp("ns", tz=column.type.tz)).cast(TIME_TYPE), checked.bad)
+    in_nanoseconds = pa.timestamp("ns", tz=column.type.tz)
+    try:
+        return Coerced(column.cast(in_nanoseconds).cast(TIME_TYPE))
+    except pa.ArrowInvalid:
+        ticks = column.cast(pa.int64())
+        reach = _REACH_NS // _NANOSECONDS[column.type.unit]
+        checked = _without(column, _mask(pc.or_(pc.greater(ticks, reach), pc.less(ticks, -reach))))
+        return Coerced(checked.values.cast(in_nanoseconds).cast(TIME_TYPE), checked.bad)
 
 
 def _text_to_time(column: pa.Array) -> Coerced:

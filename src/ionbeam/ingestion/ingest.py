@@ -19,7 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import structlog
 
-from ionbeam.errors import InvalidInput, ObjectExists, ObjectMissing, PayloadInvalid, PayloadMissing
+from ionbeam.errors import (
+    InvalidInput,
+    ObjectExists,
+    ObjectMissing,
+    PayloadInvalid,
+    PayloadMissing,
+    StoreUnavailable,
+)
 from ionbeam.ingestion.mapping import Mapped, check_columns, to_canonical
 from ionbeam.messages.codec import encode
 from ionbeam.messages.commands import IngestDataCommand
@@ -228,8 +235,15 @@ class Ingestion:
 def _read_footer(file: IO[bytes] | pa.NativeFile) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(file)
-    except pa.ArrowException as error:
-        raise PayloadInvalid(f"the payload is not readable Parquet: {error}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise _as_malformed(error, "is not readable Parquet") from error
+
+
+def _as_malformed(error: Exception, fault: str) -> Exception:
+    """What to raise: Arrow calls a broken file an `OSError` as well, but only the system gives an errno."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return StoreUnavailable(f"the payload cannot be reached: {error}")
+    return PayloadInvalid(f"the payload {fault}: {error}")
 
 
 def _pieces(payload: pq.ParquetFile, metadata: IngestionMetadata) -> Iterator[Mapped]:
@@ -240,8 +254,8 @@ def _pieces(payload: pq.ParquetFile, metadata: IngestionMetadata) -> Iterator[Ma
             raw = pa.Table.from_batches([batch])
             yield to_canonical(raw, metadata.ingestion_map, first_row)
             first_row += batch.num_rows
-    except pa.ArrowException as error:
-        raise PayloadInvalid(f"the payload cannot be read behind row {first_row}: {error}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise _as_malformed(error, f"cannot be read behind row {first_row}") from error
 
 
 def _comparable(tables: list[pa.Table], schema: pa.Schema) -> pa.Table | None:

@@ -1,11 +1,13 @@
 """Raw batches become canonical observations and rejects: pure, column by column.
 
-A row is rejected when its time is missing or unreadable, its position is impossible, a number
-cannot be read, or it holds no value of any declared variable. Everything else lands, nulls kept.
+A row is rejected when its time is missing, unreadable or outside the years 1700 to 2199, its position
+is impossible, a number cannot be read, or it holds no value of any declared variable. Everything else
+lands, nulls kept.
 """
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +18,13 @@ from ionbeam.errors import PayloadInvalid
 from ionbeam.ingestion.coercion import Mask, coerce
 from ionbeam.observations.columns import LATITUDE, LONGITUDE, TIME, canonical_schema, raw_schema
 from ionbeam.observations.dataset import DataIngestionMap
+from ionbeam.observations.timespan import to_nanoseconds
 
 REASON, COLUMN, VALUE, ROW = "_reason", "_column", "_value", "_row"
 """Columns that a quarantined row has besides its raw ones."""
+
+# The windows around an observation must be within the reach of nanosecond timestamps, 1678 to 2261.
+_YEARS_NS = to_nanoseconds(datetime(1700, 1, 1, tzinfo=UTC)), to_nanoseconds(datetime(2200, 1, 1, tzinfo=UTC))
 
 BAD_TIME = "bad_time"
 IMPOSSIBLE_POSITION = "impossible_position"
@@ -107,6 +113,7 @@ def to_canonical(raw: pa.Table, ingestion_map: DataIngestionMap, first_row: int 
         columns[field.name] = coerced.values
         faults.add(coerced.bad, BAD_TIME if field.name == TIME else UNREADABLE_VALUE, name)
     faults.add(_nulls(columns[TIME]), BAD_TIME, source_of[TIME])
+    faults.add(_outside(columns[TIME].cast(pa.int64()), *_YEARS_NS), BAD_TIME, source_of[TIME])
     _check_position(columns, faults, source_of)
     _check_any_value(columns, faults, ingestion_map)
     table = pa.Table.from_arrays([columns[f.name] for f in target], schema=target)
@@ -140,13 +147,14 @@ def _check_position(columns: dict[str, pa.Array], faults: _Faults, source_of: di
     faults.add(_outside(lat, -90.0, 90.0), IMPOSSIBLE_POSITION, source_of[LATITUDE])
     faults.add(_outside(lon, -180.0, 360.0), IMPOSSIBLE_POSITION, source_of[LONGITUDE])
     if lat.null_count or lon.null_count:
-        half: Mask = pc.xor(lat.is_null(), lon.is_null()).to_numpy(zero_copy_only=False)
-        faults.add(half, IMPOSSIBLE_POSITION, source_of[LATITUDE])
+        no_lat, no_lon = (axis.is_null().to_numpy(zero_copy_only=False) for axis in (lat, lon))
+        faults.add(no_lat & ~no_lon, IMPOSSIBLE_POSITION, source_of[LATITUDE])
+        faults.add(no_lon & ~no_lat, IMPOSSIBLE_POSITION, source_of[LONGITUDE])
     if len(lon) and (pc.max(lon).as_py() or 0.0) > 180.0:
         columns[LONGITUDE] = pc.if_else(pc.greater(lon, 180.0), pc.subtract(lon, 360.0), lon)
 
 
-def _outside(column: pa.Array, low: float, high: float) -> Mask | None:
+def _outside(column: pa.Array, low: int | float, high: int | float) -> Mask | None:
     limits = pc.min_max(column).as_py()
     if limits["min"] is None or (limits["min"] >= low and limits["max"] <= high):
         return None

@@ -33,7 +33,7 @@ from ionbeam.observations.variable import (
 from ionbeam.ports import Delivery, Outcome, Verdict
 from ionbeam.records import WindowState
 from ionbeam.testing.clock import VirtualClock
-from ionbeam.wiring import Platform, open_stores
+from ionbeam.wiring import Platform, open_state
 
 TEMPERATURE = "air_temperature__degC__2.0__point__PT0S"
 HUMIDITY = "relative_humidity__%__2.0__point__PT0S"
@@ -195,15 +195,16 @@ async def a_platform(
     """A started embedded platform over ``folder``; opening the same folder again is a restart."""
     clock = VirtualClock(parse_time(now))
     loaded = _loaded(folder, config)
-    platform = Platform(loaded, open_stores(loaded.settings, clock), MemoryBroker(), clock)
-    scenario = Scenario(platform, clock)
-    try:
-        await platform.broker.declare(EXCHANGES, [])
-        await scenario.listen()
-        await platform.start()
-        yield scenario
-    finally:
-        await platform.close()
+    async with open_state(loaded, clock) as stores:
+        platform = Platform(loaded, stores, MemoryBroker(), clock)
+        scenario = Scenario(platform, clock)
+        try:
+            await platform.broker.declare(EXCHANGES, [])
+            await scenario.listen()
+            await platform.start()
+            yield scenario
+        finally:
+            await platform.close()
 
 
 def _loaded(folder: Path, config: str) -> Loaded:
