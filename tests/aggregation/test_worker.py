@@ -47,7 +47,7 @@ def a_worker(queue: Queue, poll: timedelta = LONG, concurrency: int = 1) -> Buil
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 

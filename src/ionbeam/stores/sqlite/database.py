@@ -37,9 +37,13 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript(files(__package__).joinpath("schema.sql").read_text())
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.executescript(files(__package__).joinpath("schema.sql").read_text())
+        except sqlite3.Error as error:
+            connection.close()
+            raise StoreUnavailable(f"the state in {self._path} cannot be used: {error}") from error
         return connection
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
