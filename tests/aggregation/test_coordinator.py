@@ -198,10 +198,11 @@ async def test_two_coordinators_never_leave_a_covered_window_waiting(site: Site)
         log, ingestions = site.state.log, site.state.ingestions
 
     slow = asyncio.create_task(site.coordinator(SlowState()).handle(first))
-    await examined.wait()
-    await site.coordinator().handle(second)
-    go_on.set()
-    await slow
+    async with asyncio.timeout(10):
+        await examined.wait()
+        await site.coordinator().handle(second)
+        go_on.set()
+        await slow
     assert await site.found() == {10: ("queued", "")}
 
 

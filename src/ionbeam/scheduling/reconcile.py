@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import structlog
 
+from ionbeam.errors import IonbeamError
 from ionbeam.messages.codec import decode
 from ionbeam.messages.commands import IngestDataCommand, StartSourceCommand
 from ionbeam.messages.events import DataAvailableEvent, DataSetAvailableEvent
@@ -36,12 +37,14 @@ class Reconciler:
         self._announce = announce
 
     async def reconcile(self, older_than: timedelta = timedelta(0)) -> Counter[str]:
-        """Tell every message that is open for longer than ``older_than``; how many of each kind."""
+        """Tell every message that is open for longer than ``older_than``; how many of each kind.
+
+        One that cannot be told stays open and keeps none of the others back.
+        """
         told: Counter[str] = Counter()
         latest = self._clock.now() - older_than
         for entry in await self._state.log.open_entries():
-            if entry.at <= latest:
-                await self._tell(entry)
+            if entry.at <= latest and await self._is_told(entry):
                 told[entry.kind] += 1
         if told:
             log.info("reconciled", **told)
@@ -52,6 +55,14 @@ class Reconciler:
         while True:
             await self._clock.sleep_until(self._clock.now() + every)
             await self.reconcile(older_than=every)
+
+    async def _is_told(self, entry: LogEntry) -> bool:
+        try:
+            await self._tell(entry)
+        except IonbeamError as error:
+            log.warning("message not told", kind=entry.kind, id=str(entry.id), reason=str(error))
+            return False
+        return True
 
     async def _tell(self, entry: LogEntry) -> None:
         if entry.kind == DataSetAvailableEvent.__name__:
