@@ -22,6 +22,7 @@
     │   └── PayloadInvalid
     ├── ObjectExists            a create-only put met an object that is already there
     ├── ObjectMissing
+    ├── ObjectCorrupt           an object's bytes are damaged
     └── Fenced                  another worker holds the work now; drop the result
 
 A class's docstring is its message when it is raised without one.
@@ -112,6 +113,10 @@ class ObjectExists(IonbeamError):
 
 class ObjectMissing(IonbeamError):
     """There is no object with this key."""
+
+
+class ObjectCorrupt(IonbeamError):
+    """The bytes of this object are damaged."""
 
 
 class Fenced(IonbeamError):

@@ -82,7 +82,7 @@ class HttpFetcher:
                 await asyncio.to_thread(self._cache.store, url, answer)
             except OSError as error:
                 # The answer is whole all the same; only the next request costs more.
-                log.warning("cache_not_written", url=url, reason=str(error))
+                log.warning("cache not written", url=url, reason=str(error))
         return answer
 
     async def close(self) -> None:
@@ -101,7 +101,7 @@ class HttpFetcher:
                     break
                 wait_s = fault.wait_s if fault.wait_s is not None else _backoff_s(attempt)
                 log.info(
-                    "fetch_again", url=url, attempt=attempt, reason=fault.reason, wait_s=round(wait_s, 2)
+                    "fetch again", url=url, attempt=attempt, reason=fault.reason, wait_s=round(wait_s, 2)
                 )
             await self._sleep(wait_s)
         raise SourceUnavailable(f"{reason}; gave up after {self._attempts} attempts")

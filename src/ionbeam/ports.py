@@ -246,8 +246,8 @@ class EventLog(Protocol):
     An entry is open until its consumer is done with it: open entries are the work that is due.
     """
 
-    async def append(self, message: Message) -> LogEntry:
-        """Record a message once; the second time returns the first entry."""
+    async def append(self, message: Message, *, reopen: bool = False) -> LogEntry:
+        """Record a message once; the second time returns the first entry, open again if ``reopen``."""
         ...
 
     async def close(self, message: Message) -> None:
@@ -284,8 +284,10 @@ class IngestionLedger(Protocol):
         """In one step: keep the outcome, close the command, log the event. `Fenced` when taken over."""
         ...
 
-    async def refuse(self, command: IngestDataCommand, reason: str, entry: QuarantineEntry) -> None:
-        """In one step: record the command as refused, quarantine its payload, close it."""
+    async def refuse(
+        self, command: IngestDataCommand, received: int, reason: str, entry: QuarantineEntry
+    ) -> None:
+        """In one step: record the command as refused with all its rows, quarantine its payload, close it."""
         ...
 
     async def get(self, ingestion_id: UUID) -> IngestionRecord | None:
@@ -297,7 +299,7 @@ class IngestionLedger(Protocol):
         ...
 
     async def latest(self, dataset: str, span: TimeSpan) -> IngestionRecord | None:
-        """The last accepted ingestion of exactly this span."""
+        """The last accepted ingestion of exactly this span, settled or not."""
         ...
 
     async def chunks_before(self, dataset: str, hour: datetime, sequence: int) -> list[Chunk] | None:
@@ -325,15 +327,19 @@ class WindowLedger(Protocol):
         ...
 
     async def decide(self, decisions: Sequence[Decision]) -> None:
-        """Queue windows or note what they wait for; never takes a window out of a builder's hands."""
+        """Queue windows or note what they wait for; never takes a window out of a builder's hands.
+
+        A window whose build failed keeps its backoff, or stays parked, until it has news or the
+        decision is ``forced``.
+        """
         ...
 
     async def windows(self, dataset: str | None = None, span: TimeSpan | None = None) -> list[WindowState]:
         """Windows in order of dataset and start."""
         ...
 
-    async def revisions(self, key: WindowKey) -> list[Revision]:
-        """All revisions of a window, oldest first."""
+    async def revisions(self, key: WindowKey, *, newest: int | None = None) -> list[Revision]:
+        """The revisions of a window, oldest first; only so many of the ``newest``."""
         ...
 
 
@@ -362,10 +368,18 @@ class BuildQueue(Protocol):
         ...
 
     async def retire(self, key: WindowKey) -> list[Chunk]:
-        """Take the window's chunks out of use and return them; they may then be deleted.
+        """Take the window's chunks out of use; those to be deleted now, also from an earlier try.
 
         None are retired while one of their windows is not built, or an ingestion is pending.
         """
+        ...
+
+    async def forget(self, chunks: Sequence[Chunk]) -> None:
+        """Say that retired chunks are deleted."""
+        ...
+
+    async def unretired(self) -> list[WindowKey]:
+        """Built windows that still have chunks."""
         ...
 
 
@@ -377,7 +391,11 @@ class DatasetRegistry(Protocol):
         ...
 
     async def get(self, dataset: str) -> DatasetRecord | None:
-        """One dataset with its coverage."""
+        """One dataset."""
+        ...
+
+    async def coverage(self, dataset: str) -> list[TimeSpan]:
+        """What has been claimed, in order; holes of up to `GAP_TOLERANCE` are closed."""
         ...
 
     async def list(self) -> list[DatasetRecord]:

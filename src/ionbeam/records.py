@@ -9,6 +9,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from ionbeam.observations.dataset import IngestionMetadata
+from ionbeam.observations.naming import object_name
 from ionbeam.observations.timespan import TimeSpan, format_duration, format_stamp
 
 GAP_TOLERANCE = timedelta(seconds=1)
@@ -28,6 +29,8 @@ class LogEntry:
     """Dataset or source the message is about."""
     body: bytes
     at: datetime
+    is_open: bool
+    """Nobody is done with it yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +252,8 @@ class Decision:
     status: WindowStatus
     reason: str = ""
     due_at: datetime | None = None
+    forced: bool = False
+    """Also when nothing is new, whatever failed before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,11 +283,3 @@ class DatasetRecord:
     findings: tuple[str, ...] = ()
     """Remarks from registration, such as names the CF table does not know."""
     registered_at: datetime | None = None
-    coverage: tuple[TimeSpan, ...] = ()
-    """What has been claimed, holes of up to `GAP_TOLERANCE` closed."""
-
-
-def object_name(name: str) -> str:
-    """A dataset name as part of an object key: other characters than ``A-Za-z0-9._-`` are %-encoded."""
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else f"%{ord(c):04X}" for c in name)
-    return safe.replace(".", "%002E", 1) if safe.startswith(".") else safe

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
+from shutil import rmtree
+from time import time
 from uuid import UUID
 
 import structlog
@@ -25,6 +27,7 @@ from ionbeam.fetching import HttpFetcher
 from ionbeam.ingestion.collect import Collector, start_command
 from ionbeam.ingestion.ingest import Ingestion
 from ionbeam.ingestion.replay import Replay
+from ionbeam.messages.codec import encode
 from ionbeam.messages.commands import IngestDataCommand, StartSourceCommand
 from ionbeam.messages.events import DataAvailableEvent
 from ionbeam.messages.topology import (
@@ -47,6 +50,7 @@ from ionbeam.stores.sqlite import SqliteStateStore
 
 log = structlog.get_logger(__name__)
 
+_SCRATCH_AGE_S = 86_400
 RECONCILE_EVERY = timedelta(minutes=5)
 COORDINATOR_PREFETCH = 4
 
@@ -74,6 +78,7 @@ def open_stores(settings: Settings, clock: Clock) -> Stores:
     scratch = settings.data_dir.absolute() / "scratch"
     try:
         scratch.mkdir(parents=True, exist_ok=True)
+        _clear_old(scratch)
     except OSError as error:
         reason = f"{settings.data_dir} cannot be used as the data folder: {error.strerror}"
         raise StoreUnavailable(f"{reason}; choose another with --data-dir") from error
@@ -144,10 +149,14 @@ class Platform:
         policy = ReadinessPolicy(settings.dataset_coordinator.allow_incomplete_windows)
         self.coordinator = Coordinator(state, clock, policy, self.worker.wake)
         self.ingestion = Ingestion(state, stores.objects, stores.observations, broker, clock)
-        self.collector = Collector(state, stores.objects, broker, self.open_source)
-        self.replay = Replay(state, stores.objects, broker)
+        self.collector = Collector(state, stores.objects, broker, self.open_source, stores.scratch)
+        self.replay = Replay(state, stores.objects, broker, stores.scratch)
         self.reconciler = Reconciler(state, broker, clock, self.builder.announce)
-        self.scheduler = Scheduler(state, broker, clock, schedules(settings), start_command)
+        self._schedules = schedules(settings)
+        self._foreign = foreign_sources(self._schedules)
+        self.scheduler = Scheduler(
+            state, broker, clock, self._schedules, start_commands, handed_over=self._foreign
+        )
 
     def open_source(self, name: str, use_cache: bool = False) -> Source:
         """A source by its name or alias, with its own settings and fetcher."""
@@ -173,23 +182,19 @@ class Platform:
         """Declare the topology and start to consume; work that was cut off is told again."""
         for announcer in self._announcers:
             await announcer.declare(EXCHANGES, [])
-        await self.broker.declare(
-            EXCHANGES, [*QUEUES, *map(source_queue, (*sources.SOURCES, *sources.ALIASES))]
-        )
+        names = (*sources.SOURCES, *sources.ALIASES, *self._foreign)
+        await self.broker.declare(EXCHANGES, [*QUEUES, *map(source_queue, names)])
         await self._consume(INGESTION_QUEUE, handling(IngestDataCommand, self.ingestion.handle), 1)
         await self._consume(
             AGGREGATION_QUEUE, handling(DataAvailableEvent, self.coordinator.handle), COORDINATOR_PREFETCH
         )
         for name in (*sources.SOURCES, *sources.ALIASES):
-            handler = handling(StartSourceCommand, self._collect)
+            handler = handling(StartSourceCommand, self.collector.handle)
             await self._consume(source_queue(name).name, handler, 1)
         await self.reconciler.reconcile()
 
     async def _consume(self, queue: str, handler: Handler, prefetch: int) -> None:
         await self.broker.consume(queue, handler, prefetch=prefetch)
-
-    async def _collect(self, command: StartSourceCommand) -> None:
-        await self.collector.handle(command)
 
     async def run(self) -> None:
         """Everything that goes on by itself: schedules, builds, reconciliation. Never returns."""
@@ -197,6 +202,15 @@ class Platform:
             group.create_task(self.scheduler.run())
             group.create_task(self.worker.run())
             group.create_task(self.reconciler.run(RECONCILE_EVERY))
+            group.create_task(self._sweep(RECONCILE_EVERY))
+
+    async def _sweep(self, every: timedelta) -> None:
+        while True:
+            await self._clock.sleep_until(self._clock.now() + every)
+            try:
+                await self.builder.sweep()
+            except IonbeamError as error:
+                log.warning("sweep interrupted", reason=str(error))
 
     async def drain(self) -> None:
         """Return when no message is under way and no window is due; needs the in-process broker."""
@@ -223,15 +237,18 @@ class Platform:
                 fetched.append(await self._fetch(start_command(name, span)))
                 on_span(fetched[-1])
             await self.drain()
+        await self.builder.sweep()
         return fetched
 
     async def _fetch(self, command: StartSourceCommand) -> Fetched:
+        await self.stores.state.log.append(command, reopen=True)
         try:
-            ingest = await self.collector.handle(command)
+            ingest = await self.collector.collect(self.open_source(command.source_name), command.span)
         except IonbeamError as error:
             # The caller is told and decides; nobody is to try again behind its back.
             await self.stores.state.log.close(command)
             return Fetched(command.span, None, str(error))
+        await self.stores.state.log.close(command)
         return Fetched(command.span, ingest.id)
 
     async def rebuild(self, dataset: str, span: TimeSpan) -> list[WindowState]:
@@ -239,7 +256,7 @@ class Platform:
         now = self._clock.now()
         windows = await self.stores.state.windows.windows(dataset, span)
         await self.stores.state.windows.decide(
-            [Decision(window.key, WindowStatus.QUEUED, "rebuild", now) for window in windows]
+            [Decision(w.key, WindowStatus.QUEUED, "rebuild", now, forced=True) for w in windows]
         )
         await self.drain()
         return await self.stores.state.windows.windows(dataset, span)
@@ -303,26 +320,71 @@ def _rabbit(url: str) -> Broker:
     return broker
 
 
-def schedules(settings: Settings) -> list[Schedule]:
-    """When sources are asked; what is planned for sources this version does not have is left out.
+async def hand_over(loaded: Loaded, source: str, spans: Iterable[TimeSpan]) -> int:
+    """Ask a client's source for spans over the configured broker; how many were asked for."""
+    url = loaded.settings.broker.url
+    if url is None:
+        sources.load(source)
+        raise ConfigInvalid(f"{source!r} is no built-in source; a client's needs broker.url")
+    broker, asked = _rabbit(url), 0
+    try:
+        async with open_state(loaded) as stores:
+            queue = source_queue(source)
+            await broker.declare([], [queue])
+            for span in spans:
+                command = start_command(source, span)
+                await stores.state.log.append(command)
+                await broker.publish("", queue.name, encode(command), message_id=str(command.id))
+                await stores.state.log.close(command)
+                asked += 1
+    finally:
+        await broker.close()
+    return asked
 
-    `ConfigInvalid` when a schedule names a source nobody knows.
+
+def start_commands(source: str, span: TimeSpan) -> list[StartSourceCommand]:
+    """The orders that ask a source for a span, none longer than the source allows."""
+    longest = sources.load(source).max_span if source in sources.SOURCES else span.length
+    parts = span.split(longest) if span.length > longest else [span]
+    return [start_command(source, part) for part in parts]
+
+
+def schedules(settings: Settings) -> list[Schedule]:
+    """When sources are asked.
+
+    With a broker any name may be scheduled, because a client may serve it. Without one, published
+    sources this version does not have are left out, and a name nobody knows is `ConfigInvalid`.
     """
     windows = settings.scheduler.windows if settings.scheduler.enabled else ()
+    by_clients = settings.broker.url is not None
     return [
         Schedule(
-            _scheduled_name(index, window.source_name),
+            _scheduled_name(index, window.source_name, by_clients),
             window.window_size,
             window.trigger_interval,
             window.window_lag,
         )
         for index, window in enumerate(windows)
-        if window.source_name not in PUBLISHED_SOURCES
+        if by_clients or window.source_name not in PUBLISHED_SOURCES
     ]
 
 
-def _scheduled_name(index: int, name: str) -> str:
+def foreign_sources(planned: Iterable[Schedule]) -> frozenset[str]:
+    """Scheduled sources that run in a client."""
+    return frozenset(schedule.source_name for schedule in planned) - sources.SOURCES.keys()
+
+
+def _scheduled_name(index: int, name: str, by_clients: bool) -> str:
     try:
         return sources.load(name).name
     except ConfigInvalid as error:
+        if by_clients:
+            return name
         raise ConfigInvalid(f"scheduler.windows[{index}].source_name: {error}") from error
+
+
+def _clear_old(scratch: Path) -> None:
+    """Remove what killed processes left; a day is longer than any build."""
+    for path in scratch.iterdir():
+        if time() - path.stat().st_mtime > _SCRATCH_AGE_S:
+            rmtree(path, ignore_errors=True)

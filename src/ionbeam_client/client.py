@@ -36,7 +36,7 @@ from ionbeam_client.models import (
     IngestionMetadata,
     StartSourceCommand,
 )
-from ionbeam_client.transfer import ObjectArrowStore
+from ionbeam_client.transfer import read_dataset
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +107,7 @@ class IonbeamClient:
             if dataset_filter is not None and event.metadata.name not in dataset_filter:
                 return
             rows = batch_size or self._config.write_batch_size
-            batches = ObjectArrowStore(self._store).read_record_batches(event.dataset_location, rows)
+            batches = read_dataset(self._store, event.dataset_location, rows)
             async with aclosing(batches) as stream:
                 await handler(event, stream)
 

@@ -12,7 +12,7 @@ from ionbeam.messages.topology import (
 from ionbeam.observations.columns import AXES, LATITUDE, LONGITUDE, TIME
 
 MAX_CACHE_PERIOD = timedelta(days=7)
-"""The longest span a source may answer from its cache."""
+"""How long `ionbeam_client.cache` answers with what it kept."""
 
 __all__ = [
     "AXES",

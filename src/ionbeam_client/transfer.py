@@ -4,22 +4,24 @@ An object is one Parquet file; its key may be given with or without ``.parquet``
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractContextManager, ExitStack, aclosing
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import IO, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ionbeam.errors import ObjectMissing
+from ionbeam.errors import ObjectMissing, StoreUnavailable
 from ionbeam.ingestion.payload import Batches, write_parquet
 from ionbeam.ports import BatchStore
 from ionbeam.stores.local import LocalBatchStore
 
 SUFFIX = ".parquet"
 BATCH_ROWS = 65_536
+
+Opener = Callable[[str], AbstractContextManager[IO[bytes] | pa.NativeFile]]
 
 
 class ArrowStore(Protocol):
@@ -69,11 +71,8 @@ class ObjectArrowStore:
         self, key: str, batch_size: int | None = None
     ) -> AsyncGenerator[pa.RecordBatch, None]:
         """See `ArrowStore`."""
-        with ExitStack() as stack:
-            file = await asyncio.to_thread(stack.enter_context, self._objects.open(object_key(key)))
-            parquet = await asyncio.to_thread(pq.ParquetFile, file)
-            batches = parquet.iter_batches(batch_size or BATCH_ROWS)
-            while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+        async with aclosing(_batches(self._objects.open, object_key(key), batch_size)) as batches:
+            async for batch in batches:
                 yield batch
 
     async def delete(self, key: str) -> None:
@@ -99,6 +98,40 @@ class LocalFileSystemStore(ObjectArrowStore):
         super().__init__(LocalBatchStore(Path(base_path)))
 
 
+async def read_dataset(
+    objects: BatchStore, location: str, batch_size: int | None = None
+) -> AsyncGenerator[pa.RecordBatch, None]:
+    """The batches of a dataset file the platform announced; errors as those of `ArrowStore`.
+
+    A platform that keeps its dataset files outside the object store announces absolute paths.
+    """
+    opener = _open_file if Path(location).is_absolute() else objects.open
+    async with aclosing(_batches(opener, object_key(location), batch_size)) as batches:
+        async for batch in batches:
+            yield batch
+
+
 def object_key(key: str) -> str:
     """The full key; whether it is one, the store checks."""
     return key if key.endswith(SUFFIX) else key + SUFFIX
+
+
+async def _batches(
+    opener: Opener, location: str, batch_size: int | None
+) -> AsyncGenerator[pa.RecordBatch, None]:
+    with ExitStack() as stack:
+        file = stack.enter_context(await asyncio.to_thread(opener, location))
+        parquet = await asyncio.to_thread(pq.ParquetFile, file)
+        batches = parquet.iter_batches(batch_size or BATCH_ROWS)
+        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+            yield batch
+
+
+def _open_file(path: str) -> AbstractContextManager[pa.NativeFile]:
+    try:
+        file: AbstractContextManager[pa.NativeFile] = pa.OSFile(path)
+    except FileNotFoundError as error:
+        raise ObjectMissing(f"there is no dataset file {path}; is its folder mounted here?") from error
+    except OSError as error:
+        raise StoreUnavailable(f"{path} cannot be read: {error}") from error
+    return file

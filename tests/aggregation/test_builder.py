@@ -2,6 +2,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -537,7 +538,7 @@ async def test_a_killed_builder_leaves_what_the_next_one_finishes(tmp_path: Path
         await site.build([a_row(AT_FIVE, "B")])
         await site.arrive([a_row(AT_FIVE, "C")])
         told = site.broker.told
-        mortal = Site(folder, deleting=deletes)
+        mortal = copy(site)
         for name in ("state", "observations", "datasets", "broker"):
             setattr(mortal, name, one.of(getattr(site, name)))
         try:

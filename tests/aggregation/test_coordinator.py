@@ -155,9 +155,7 @@ async def test_who_allows_incomplete_windows_queues_whatever_has_rows(site: Site
 async def test_an_event_nobody_ingested_still_covers(site: Site):
     await site.state.datasets.register(a_dataset(), [])
     await site.coordinator().handle(event_of(a_command(1)))
-    record = await site.state.datasets.get("story")
-    assert record is not None
-    assert [span.start for span in record.coverage] == [at(10)]
+    assert [span.start for span in await site.state.datasets.coverage("story")] == [at(10)]
 
 
 async def test_an_interrupted_event_stays_open_and_is_finished_when_told_again(site: Site, life: Any):

@@ -13,6 +13,7 @@ from ionbeam.messages.codec import decode, encode
 from ionbeam.messages.topology import DATASET_AVAILABLE, INGESTION_QUEUE, Exchange, Queue, source_queue
 from ionbeam.ports import BatchStore, Delivery, Outcome, Verdict
 from ionbeam.testing.broker_contract import Recorder
+from ionbeam.testing.scenario import TEMPERATURE, a_platform, a_row
 from ionbeam_client import IonbeamClient, IonbeamClientConfig, ingest, ingest_sync
 from ionbeam_client.errors import BrokerUnavailable, ConfigInvalid, IonbeamError, NaiveDatetime
 from ionbeam_client.models import (
@@ -347,6 +348,31 @@ class TestExports:
             await asyncio.wait_for(broker.idle(), 5)
         assert first == [3]
         assert await broker.dead_letters("ionbeam.dataset.available.mine") == []
+
+    @pytest.mark.parametrize("folder", ["elsewhere", "platform/published"])
+    async def test_windows_are_read_wherever_the_platform_publishes_them(
+        self, folder: str, config: IonbeamClientConfig, tmp_path: Path
+    ) -> None:
+        seen: list[tuple[str, list[float]]] = []
+
+        async def export(told: DataSetAvailableEvent, batches: AsyncIterator[pa.RecordBatch]) -> None:
+            table = pa.Table.from_batches([batch async for batch in batches])
+            seen.append((told.dataset_location, table.column(TEMPERATURE).to_pylist()))
+
+        root = tmp_path / "platform"
+        root.mkdir()
+        published = tmp_path / folder
+        settings = f"dataset_aggregator: {{data_path: {published}}}"
+        async with a_platform(root, config=settings) as story:
+            broker, store = story.platform.broker, story.platform.stores.objects
+            client = IonbeamClient(config, broker=broker, store=store)
+            client.register_export_handler("mine", export)
+            async with client:
+                rows = [a_row("2024-01-01T00:10:00Z", T=3.5)]
+                await story.ingest(rows, "2024-01-01T00:00:00Z", "2024-01-01T01:00:00Z")
+        name = "story_20240101T000000_PT1H.parquet"
+        location = str(published / name) if folder == "elsewhere" else f"published/{name}"
+        assert seen == [(location, [3.5])]
 
     async def test_a_window_that_is_not_there_leaves_a_dead_letter(
         self, config: IonbeamClientConfig, broker: MemoryBroker, store: BatchStore

@@ -3,8 +3,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ionbeam_client.errors import InvalidInput, ObjectExists, ObjectMissing
-from ionbeam_client.transfer import ArrowStore, LocalFileSystemStore
+from ionbeam.stores.local import LocalBatchStore
+from ionbeam_client.errors import InvalidInput, ObjectExists, ObjectMissing, StoreUnavailable
+from ionbeam_client.transfer import ArrowStore, LocalFileSystemStore, read_dataset
 
 
 @pytest.fixture
@@ -67,3 +68,33 @@ async def test_keys_that_lead_elsewhere_are_refused(arrows: ArrowStore, key: str
     with pytest.raises(InvalidInput):
         await arrows.exists(key)
     assert not (tmp_path.parent / "outside.parquet").exists()
+
+
+async def test_a_dataset_is_read_by_its_key_or_its_absolute_path(tmp_path: Path) -> None:
+    elsewhere = LocalFileSystemStore(tmp_path / "elsewhere")
+    await elsewhere.write_record_batches("w", [numbers(1, 2, 3)])
+    objects = LocalBatchStore(tmp_path / "objects")
+    await objects.put("datasets/w.parquet", tmp_path / "elsewhere/w.parquet")
+    for location in ("datasets/w.parquet", "datasets/w", str(tmp_path / "elsewhere/w.parquet")):
+        batches = [batch.column("n").to_pylist() async for batch in read_dataset(objects, location, 2)]
+        assert batches == [[1, 2], [3]]
+    assert not (tmp_path / "elsewhere/datasets").exists()
+
+
+async def test_a_dataset_that_is_not_there_is_named(tmp_path: Path) -> None:
+    objects = LocalBatchStore(tmp_path / "objects")
+    with pytest.raises(ObjectMissing, match=r"nowhere/w\.parquet"):
+        await anext(read_dataset(objects, str(tmp_path / "nowhere/w.parquet")))
+    (tmp_path / "folder.parquet").mkdir()
+    with pytest.raises(StoreUnavailable, match=r"folder\.parquet"):
+        await anext(read_dataset(objects, str(tmp_path / "folder.parquet")))
+
+
+@pytest.mark.parametrize(
+    "location", ["../outside.parquet", "a/../../outside.parquet", "./outside", "~/outside"]
+)
+async def test_a_relative_location_stays_inside_the_store(location: str, tmp_path: Path) -> None:
+    await LocalFileSystemStore(tmp_path).write_record_batches("outside", [numbers(1)])
+    objects = LocalBatchStore(tmp_path / "objects")
+    with pytest.raises((InvalidInput, ObjectMissing)):
+        await anext(read_dataset(objects, location))

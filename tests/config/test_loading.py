@@ -81,7 +81,7 @@ def refusal(text: str) -> str:
 
 def test_the_published_example_means_what_it_says():
     settings = from_text(PUBLISHED).settings
-    assert settings.uses_rabbitmq
+    assert settings.broker.url == "amqp://guest:guest@rabbitmq:5672/"
     assert settings.redis.redis_url == "redis://redis:6379"
     assert settings.influxdb_common.influxdb_org == "ionbeam-example"
     assert settings.dataset_aggregator.data_path == Path("data")

@@ -11,15 +11,11 @@ def test_defaults_run_everything_in_one_process_and_one_folder():
     settings = Settings()
     assert settings.data_dir == Path("ionbeam-data")
     assert settings.observation_store == "parquet"
-    assert not settings.uses_rabbitmq
+    assert settings.broker.url is None
     assert settings.redis.redis_url is None
     assert settings.influxdb_common.influxdb_url is None
     assert settings.scheduler.enabled
     assert settings.scheduler.windows == ()
-
-
-def test_naming_a_broker_means_using_it():
-    assert Settings.model_validate({"broker": {"url": "amqp://localhost/"}}).uses_rabbitmq
 
 
 @pytest.mark.parametrize("url", ["localhost:5672", "http://localhost", "amqp://", ""])

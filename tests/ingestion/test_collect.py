@@ -85,7 +85,10 @@ class Site:
         return self.feed
 
     async def collect(self, span: TimeSpan = SPAN) -> IngestDataCommand:
-        return await self.collector.handle(start_command("feed", span))
+        """Ask as somebody does who asks again: the order is opened anew."""
+        await self.state.log.append(start_command("feed", span), reopen=True)
+        await self.collector.handle(start_command("feed", span))
+        return decode(IngestDataCommand, self.broker.bodies[-1])
 
     async def accept(self, command: IngestDataCommand) -> None:
         await self.state.ingestions.accept(command, 2)
@@ -125,6 +128,22 @@ async def test_an_answer_becomes_a_payload_and_an_order_to_ingest_it(site: Site)
     assert decode(IngestDataCommand, site.broker.bodies[0]) == command
     assert site.feed.asked == [SPAN]
     assert site.opened == [("feed", False)]
+
+
+async def test_an_order_that_is_done_is_not_carried_out_again(site: Site):
+    """It may be delivered again, by the broker or by a reconciler that could not know."""
+    for _ in range(3):
+        await site.collector.handle(start_command("feed", SPAN))
+    assert site.feed.asked == [SPAN]
+
+
+async def test_answers_that_wait_to_be_ingested_still_form_a_chain(site: Site):
+    first, other = site.feed.rows, [a_row("2024-01-02T22:05:00Z", T=99.0)]
+    ids = []
+    for rows in (first, other, first):
+        site.feed.rows = rows
+        ids.append((await site.collect()).id)
+    assert len(set(ids)) == 3
 
 
 async def test_the_start_is_done_and_the_ingestion_due(site: Site):

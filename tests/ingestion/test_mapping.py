@@ -48,6 +48,23 @@ def test_an_empty_payload_has_the_canonical_columns():
     assert result.rejects is None
 
 
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float64(), pa.string()])
+def test_half_floats_become_single_ones_whatever_came(kind: pa.DataType):
+    temperature, humidity = MAP.canonical_variables
+    half = MAP.model_copy(
+        update={"canonical_variables": [temperature.model_copy(update={"dtype": "float16"}), humidity]}
+    )
+    values = (
+        pa.array(["0.5", None, "-2"]) if kind == pa.string() else pa.array([0.5, None, -2.0], pa.float64())
+    )
+    raw = pa.Table.from_pylist([a_row(NOON, RH=1.0)] * 3)
+    raw = raw.set_column(raw.schema.get_field_index("T"), "T", values.cast(kind))
+    result = to_canonical(raw, half)
+    assert result.rejects is None
+    assert result.observations[TEMPERATURE].type == pa.float32()
+    assert result.observations[TEMPERATURE].to_pylist() == [0.5, None, -2.0]
+
+
 @pytest.mark.parametrize("axis", ["time", "lat", "lon"])
 def test_a_payload_without_an_axis_is_refused_by_its_name(axis: str):
     table = pa.Table.from_pylist([a_row(NOON)]).drop_columns([axis])

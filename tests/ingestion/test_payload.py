@@ -142,7 +142,7 @@ async def test_the_key_names_dataset_span_and_content(tmp_path: Path) -> None:
     store = LocalBatchStore(tmp_path)
     payload = await write_payload(store, "my data/set", SPAN, [rows(lat=[1.0])], SCHEMA)
     assert payload.location == (
-        f"raw/my%0020data%002Fset/20240101T000000Z-20240102T000000Z_{payload.digest[:16]}.parquet"
+        f"raw/my%20data%2Fset/20240101T000000Z-20240102T000000Z_{payload.digest[:16]}.parquet"
     )
     other = await write_payload(store, "my data/set", SPAN, [rows(lat=[1.1])], SCHEMA)
     assert other.location != payload.location

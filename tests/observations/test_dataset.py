@@ -63,10 +63,16 @@ def test_a_map_needs_its_axes_and_both_lists(missing: str) -> None:
         DataIngestionMap.model_validate({k: v for k, v in MAP.items() if k != missing})
 
 
-@pytest.mark.parametrize("span", ["PT0S", "-PT1H", 0])
-def test_a_window_has_a_positive_length(span: object) -> None:
-    with pytest.raises(ValidationError, match="longer than zero"):
+@pytest.mark.parametrize("span", ["PT0S", "-PT1H", 0, "PT0.5S", "PT1.000001S", "PT59.5S", "P366DT1S", "P2Y"])
+def test_a_window_has_whole_seconds_up_to_a_year(span: object) -> None:
+    with pytest.raises(ValidationError, match="whole seconds, from PT1S to P366D"):
         DatasetMetadata.model_validate({"name": "a", "aggregation_span": span})
+
+
+@pytest.mark.parametrize("span", ["PT1S", "PT90S", "P366D"])
+def test_the_shortest_and_longest_windows_are_accepted(span: str) -> None:
+    made = DatasetMetadata.model_validate({"name": "a", "aggregation_span": span})
+    assert DatasetMetadata.model_validate_json(made.model_dump_json()) == made
 
 
 def test_the_allowed_lateness_is_not_negative() -> None:

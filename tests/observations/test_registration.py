@@ -228,6 +228,16 @@ def test_metadata_cannot_take_the_name_of_a_canonical_variable() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["x" * 200, "ü" * 33])
+def test_a_name_that_fits_into_file_names_is_accepted(name: str) -> None:
+    assert register(metadata(dataset=name)).metadata.dataset.name == name
+
+
+@pytest.mark.parametrize(("name", "size"), [("x" * 201, 201), ("ü" * 34, 204)])
+def test_a_name_too_long_for_file_names_is_refused(name: str, size: int) -> None:
+    assert f"its name takes {size} bytes in a key; 200 fit" in refusal(metadata(dataset=name))
+
+
 def test_an_empty_column_name_is_refused() -> None:
     assert "empty name" in refusal(metadata(variable(" ", "air_temperature", "K")))
     assert "empty name" in refusal(metadata(tags=("",)))

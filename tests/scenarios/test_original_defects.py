@@ -65,7 +65,7 @@ async def test_2_a_covered_window_without_rows_has_no_file_and_no_event(story: S
     await story.ingest([], *HOUR)
     assert await story.built() == {}
     assert story.events == []
-    assert (await story.state.datasets.get("story")).coverage != ()
+    assert len(await story.state.datasets.coverage("story")) == 1
 
 
 async def test_3_rows_with_a_null_tag_stay(story: Scenario) -> None:

@@ -83,5 +83,5 @@ async def test_a_failed_listing_is_no_coverage(story: Scenario, folder: Path) ->
     answers = await story.platform.backfill("sensor_community", SPAN)
     assert [bool(answer.failure) for answer in answers] == [False, False, False, True, False, False, False]
     assert len(await story.built(DATASET)) == 144
-    coverage = (await story.state.datasets.get(DATASET)).coverage
+    coverage = await story.state.datasets.coverage(DATASET)
     assert [str(span.start.date()) for span in coverage] == ["2018-11-22", "2018-11-26"]

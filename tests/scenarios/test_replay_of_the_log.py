@@ -56,7 +56,7 @@ async def replayed(
     shutil.copytree(original / "raw", folder / "raw")
     async with a_platform(original) as story:
         log = [entry async for entry in story.state.log.read(kind=IngestDataCommand.__name__)]
-    async with a_platform(folder, now="2031-01-01T00:00:00Z", config=config) as story:
+    async with a_platform(folder, now="2031-01-01T00:00:00Z") as story:
         for entry in log:
             await story.tell(decode(IngestDataCommand, entry.body))
             if settle:
@@ -108,6 +108,8 @@ async def test_the_log_makes_the_same_windows_again(
 
 async def test_the_order_of_acceptance_is_what_counts(tmp_path: Path) -> None:
     """Two claims on one observation, delivered in the other order than they were accepted."""
+    for name in ("original", "reversed", "fresh"):
+        (tmp_path / name).mkdir()
     rows = [[a_row("2024-01-01T10:05:00Z", T=value)] for value in (1.0, 2.0)]
     async with a_platform(tmp_path / "original") as story:
         for number, delivery in enumerate(rows):

@@ -131,7 +131,7 @@ async def test_a_message_that_cannot_be_told_keeps_no_other_back(site: Site):
     assert len(await site.state.log.open_entries()) == 3
 
 
-async def test_what_stays_open_is_told_again_and_again(site: Site):
+async def test_what_stays_open_is_told_again_after_pauses_that_double(site: Site):
     """Entries come from memory here: virtual time does not wait for a database's thread."""
     entry = await site.state.log.append(a_command(1))
 
@@ -150,6 +150,8 @@ async def test_what_stays_open_is_told_again_and_again(site: Site):
     await site.clock.advance(timedelta(microseconds=1))
     assert len(site.told) == 1
     await site.clock.advance(10 * MINUTE)
+    assert len(site.told) == 2
+    await site.clock.advance(20 * MINUTE)
     assert len(site.told) == 3
     task.cancel()
     await asyncio.wait({task})

@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,10 @@ from ionbeam.testing.clock import VirtualClock
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 HOURLY = Schedule("feed", HOUR, HOUR, 5 * MINUTE)
+
+
+def asking(source: str, span: TimeSpan) -> list[StartSourceCommand]:
+    return [start_command(source, span)]
 
 
 class World:
@@ -44,9 +49,7 @@ class World:
     @asynccontextmanager
     async def running(self, *schedules: Schedule) -> AsyncIterator[None]:
         state: Any = self
-        task = asyncio.create_task(
-            Scheduler(state, state, self.clock, schedules or (HOURLY,), start_command).run()
-        )
+        task = asyncio.create_task(Scheduler(state, state, self.clock, schedules or (HOURLY,), asking).run())
         await self.clock.advance(timedelta(0))
         try:
             yield
@@ -74,8 +77,9 @@ class Log:
     def __init__(self) -> None:
         self.ids: dict[Any, StartSourceCommand] = {}
 
-    async def append(self, command: StartSourceCommand) -> None:
+    async def append(self, command: StartSourceCommand) -> SimpleNamespace:
         self.ids.setdefault(command.id, command)
+        return SimpleNamespace(is_open=True)
 
 
 @pytest.fixture
@@ -185,7 +189,24 @@ async def test_a_defect_is_not_retried(world: World):
     world.error = IonbeamError("not to be retried")
     scheduler: Callable[..., Any] = Scheduler
     with pytest.raises(IonbeamError, match="not to be retried"):
-        await scheduler(world, world, world.clock, [HOURLY], start_command).run()
+        await scheduler(world, world, world.clock, [HOURLY], asking).run()
+
+
+async def test_a_clients_source_is_asked_and_its_order_closed(world: World):
+    """The client never says that it is done."""
+    closed: list[StartSourceCommand] = []
+
+    async def close(command: StartSourceCommand) -> None:
+        closed.append(command)
+
+    state: Any = world
+    state.log.close = close
+    scheduler = Scheduler(state, state, world.clock, [HOURLY], asking, handed_over={"feed"})
+    task = asyncio.create_task(scheduler.run())
+    await world.clock.advance(timedelta(0))
+    task.cancel()
+    await asyncio.wait({task})
+    assert [command.span for command in closed] == [span(12)]
 
 
 async def test_schedules_keep_their_own_time(world: World):
@@ -207,5 +228,5 @@ async def test_two_schedules_of_one_source_do_not_disturb_each_other(world: Worl
 async def test_without_schedules_there_is_nothing_to_wait_for(world: World):
     state: Any = world
     async with asyncio.timeout(10):
-        await Scheduler(state, state, world.clock, (), start_command).run()
+        await Scheduler(state, state, world.clock, (), asking).run()
     assert world.told == []

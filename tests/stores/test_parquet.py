@@ -49,7 +49,7 @@ async def test_a_chunk_lies_under_its_dataset_date_and_hour(store: ParquetObserv
     table = temperatures(2)
     first = await store.write(chunk_of(table, dataset="a/b"), table)
     second = await store.write(chunk_of(table, dataset="a/b", part=1), table)
-    folder = "observations/a%002Fb/date=2024-03-01/hour=13"
+    folder = "observations/a%2Fb/date=2024-03-01/hour=13"
     assert first.location == f"{folder}/{ingestion(1)}.parquet"
     assert second.location == f"{folder}/{ingestion(1)}_1.parquet"
 

@@ -22,7 +22,7 @@ import structlog
 
 from ionbeam.aggregation.layout import Layout, layout_of
 from ionbeam.aggregation.window_file import WindowFile, WindowFileWriter
-from ionbeam.errors import Fenced, IonbeamError, ObjectExists, ObjectMissing
+from ionbeam.errors import Fenced, IonbeamError, ObjectExists
 from ionbeam.messages.codec import encode
 from ionbeam.messages.events import DataSetAvailableEvent
 from ionbeam.messages.topology import DATASET_AVAILABLE
@@ -90,7 +90,10 @@ class WindowBuilder:
             await self._build(order)
         except Fenced:
             raise
-        except (IonbeamError, pa.ArrowException, OSError) as error:
+        except Exception as error:
+            # Whatever it is, this window must not stop the others, nor come first for ever.
+            if not isinstance(error, IonbeamError):
+                log.exception("window build broke", dataset=order.key.dataset, window=order.key.id)
             await self._hand_back(order, error)
         except asyncio.CancelledError:
             with suppress(Fenced):  # its revision is recorded already; what is left is found again
@@ -119,12 +122,28 @@ class WindowBuilder:
                 await self._state.builds.settle(order, None, None)
                 return
             if current is not None and current.content_hash == written.content_hash:
-                await self._state.builds.settle(order, None, None)
-                await self._restore_current(order.key)
+                await self._restore(order, current, path)
             else:
                 await self._publish(order, written, path)
         if self._delete_after_export:
-            await self._observations.delete(await self._state.builds.retire(order.key))
+            await self._retire(order.key)
+
+    async def _restore(self, order: BuildOrder, current: Revision, path: Path) -> None:
+        """Nothing is new; put right what may have become of the current revision's files."""
+        await self._datasets.put(current.location, path, overwrite=True)
+        await self._make_current(order.key)
+        await self._state.builds.settle(order, None, None)
+
+    async def sweep(self) -> None:
+        """Delete inputs that could not be deleted when their window was built."""
+        if self._delete_after_export:
+            for key in await self._state.builds.unretired():
+                await self._retire(key)
+
+    async def _retire(self, key: WindowKey) -> None:
+        chunks = await self._state.builds.retire(key)
+        await self._observations.delete(chunks)
+        await self._state.builds.forget(chunks)
 
     async def _write(self, order: BuildOrder, layout: Layout, path: Path) -> WindowFile:
         writer = await asyncio.to_thread(WindowFileWriter, path, layout.schema)
@@ -170,7 +189,11 @@ class WindowBuilder:
             revision=revision.number,
             rows=revision.rows,
         )
-        await self.announce(event)
+        try:
+            await self.announce(event)
+        except IonbeamError as error:
+            # The window is built; its event stays open in the log and is told again.
+            log.warning("announcement failed", dataset=order.key.dataset, reason=str(error))
 
     async def _metadata(self, key: WindowKey) -> DatasetMetadata:
         record = await self._state.datasets.get(key.dataset)
@@ -188,20 +211,15 @@ class WindowBuilder:
     async def _make_current(self, key: WindowKey) -> None:
         """Point the published name at the newest revision, also when another builder races us to it."""
         published = None
-        while (revisions := await self._state.windows.revisions(key))[-1] != published:
+        while (revisions := await self._newest(key))[-1] != published:
             published = revisions[-1]
             await self._datasets.copy(published.location, f"{key.file_stem}.parquet")
             await self._datasets.put(f"{key.file_stem}.manifest.json", _manifest(published), overwrite=True)
         kept = {revision.location for revision in revisions[-KEPT_REVISIONS:]}
-        outdated = [r.location for r in revisions[:-KEPT_REVISIONS] if r.location not in kept]
-        await self._datasets.delete(outdated[-1:])
+        await self._datasets.delete([r.location for r in revisions if r.location not in kept])
 
-    async def _restore_current(self, key: WindowKey) -> None:
-        try:
-            with self._datasets.open(f"{key.file_stem}.parquet"):
-                return
-        except ObjectMissing:
-            await self._make_current(key)
+    async def _newest(self, key: WindowKey) -> list[Revision]:
+        return await self._state.windows.revisions(key, newest=2 * KEPT_REVISIONS)
 
 
 def backoff(attempt: int) -> timedelta:

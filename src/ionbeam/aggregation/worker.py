@@ -5,7 +5,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 
+import structlog
+
+from ionbeam.errors import Retriable
 from ionbeam.ports import BuildQueue, Clock
+
+log = structlog.get_logger(__name__)
 
 
 class BuildWorker:
@@ -32,13 +37,16 @@ class BuildWorker:
         self._woken.set()
 
     async def run(self) -> None:
-        """Build for ever."""
+        """Build for ever; where the state cannot be reached, look again later."""
         while True:
             self._woken.clear()
-            await self.build_due()
             now = self._clock.now()
-            due = await self._queue.next_due()
-            until = min(due or now + self._poll_interval, now + self._poll_interval)
+            until = now + self._poll_interval
+            try:
+                await self.build_due()
+                until = min(await self._queue.next_due() or until, until)
+            except* Retriable as errors:
+                log.warning("builds interrupted", reason=str(errors.exceptions[0]))
             await self._wait(until - now)
 
     async def build_due(self) -> None:

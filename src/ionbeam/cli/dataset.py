@@ -67,6 +67,7 @@ async def dataset_form(stores: "Stores", record: "DatasetRecord") -> dict[str, A
     """A dataset as one line of a list."""
     dataset = record.metadata.dataset
     windows = await stores.state.windows.windows(dataset.name)
+    coverage = await stores.state.datasets.coverage(dataset.name)
     built = [window.revision for window in windows if window.revision is not None]
     return {
         "dataset": dataset.name,
@@ -76,10 +77,10 @@ async def dataset_form(stores: "Stores", record: "DatasetRecord") -> dict[str, A
         "windows": len(built),
         "revisions": sum(revision.number for revision in built),
         "rows": sum(revision.rows for revision in built),
-        "start": record.coverage[0].start if record.coverage else None,
-        "end": record.coverage[-1].end if record.coverage else None,
-        "coverage": [_span_form(span) for span in record.coverage],
-        "gaps": [_span_form(gap) for gap in _gaps(record)],
+        "start": coverage[0].start if coverage else None,
+        "end": coverage[-1].end if coverage else None,
+        "coverage": [_span_form(span) for span in coverage],
+        "gaps": [_span_form(gap) for gap in _gaps(coverage)],
         "findings": list(record.findings),
     }
 
@@ -110,11 +111,11 @@ def _description(record: "DatasetRecord") -> dict[str, Any]:
     }
 
 
-def _gaps(record: "DatasetRecord") -> "list[TimeSpan]":
+def _gaps(coverage: "list[TimeSpan]") -> "list[TimeSpan]":
     """What lies between covered spans."""
     from ionbeam.observations.timespan import TimeSpan
 
-    return [TimeSpan(before.end, after.start) for before, after in pairwise(record.coverage)]
+    return [TimeSpan(before.end, after.start) for before, after in pairwise(coverage)]
 
 
 def _span_form(span: "TimeSpan") -> dict[str, Any]:

@@ -8,6 +8,7 @@ from ionbeam.cli.failures import FAILED, Misuse, warn
 from ionbeam.cli.options import DatasetFilter, Json, Place, placed
 
 if TYPE_CHECKING:
+    from ionbeam.messages.commands import IngestDataCommand
     from ionbeam.records import QuarantineEntry
     from ionbeam.wiring import Platform, Stores
 
@@ -122,7 +123,7 @@ def _refused(stores: "Stores", entry: "QuarantineEntry", limit: int) -> list[dic
 
 
 async def _replayed(platform: "Platform", entry: str | None) -> dict[str, Any]:
-    from ionbeam.cli import finding
+    from ionbeam.cli import finding, progress
     from ionbeam.cli.account import Account
     from ionbeam.records import QuarantineStatus
 
@@ -134,8 +135,17 @@ async def _replayed(platform: "Platform", entry: str | None) -> dict[str, Any]:
     await platform.drain()
     account = Account(platform)
     await account.listen()
-    commands = [await platform.replay.replay(chosen) for chosen in entries]
-    await platform.drain()
+    commands: list[IngestDataCommand] = []
+
+    async def left() -> int:
+        under_way = {entry.id for entry in await state.log.open_entries()}
+        return len(entries) - sum(command.id not in under_way for command in commands)
+
+    async with progress.following("replaying", len(entries), left):
+        for chosen in entries:
+            command = await platform.replay.replay(chosen)
+            commands.append(command)
+        await platform.drain()
     settled = await account.settled(command.id for command in commands)
     return {
         "entries": len(entries),

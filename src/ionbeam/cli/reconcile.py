@@ -18,6 +18,8 @@ WORK = {
 }
 """What an open message of each kind means."""
 
+PARKED = "windows_parked"
+
 
 @placed
 def reconcile(place: Place, as_json: Json = False) -> None:
@@ -26,7 +28,7 @@ def reconcile(place: Place, as_json: Json = False) -> None:
 
     loaded = session.prepare(place)
     found = session.look(loaded, _due)
-    session.operate(loaded, _finish)
+    session.operate(loaded, lambda platform: _finish(platform, found))
     left = session.look(loaded, _due)
     if as_json:
         rendering.print_json({"found": found, "left": left})
@@ -55,12 +57,23 @@ async def _due(stores: "Stores") -> dict[str, int]:
         if window.status is WindowStatus.QUEUED and window.due_at is not None and window.due_at <= now:
             due["windows_to_build"] += 1
         elif window.status is WindowStatus.PARKED:
-            due["windows_parked"] += 1
+            due[PARKED] += 1
     return dict(due)
 
 
-async def _finish(platform: "Platform") -> None:
-    await platform.drain()
+async def _finish(platform: "Platform", found: dict[str, int]) -> None:
+    from ionbeam.cli import progress
+
+    async def left() -> int:
+        return _to_do(await _due(platform.stores))
+
+    async with progress.following("finishing", _to_do(found), left):
+        await platform.drain()
+
+
+def _to_do(work: dict[str, int]) -> int:
+    """How much of the work goes on by itself."""
+    return sum(count for kind, count in work.items() if kind != PARKED)
 
 
 def _spoken(work: dict[str, int]) -> str:

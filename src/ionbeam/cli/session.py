@@ -39,7 +39,8 @@ def set_up_logs(loaded: Loaded, level: str) -> None:
 def remarks(loaded: Loaded) -> list[str]:
     """What the configuration's reader should know, apart from the blocks of sources."""
     planned = {window.source_name for window in loaded.settings.scheduler.windows}
-    absent = sorted(planned.intersection(PUBLISHED_SOURCES))
+    # With a broker a client may serve them.
+    absent = [] if loaded.settings.broker.url else sorted(planned.intersection(PUBLISHED_SOURCES))
     return [
         *loaded.warnings,
         *(f"scheduler.windows: {name} is never asked: this version has no such source" for name in absent),

@@ -1,7 +1,8 @@
 """`ionbeam source`: which feeds there are, and asking them by hand."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Feeds, and asking them for what they have.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The source, as `source list` names it.")]
+
+_DAY = timedelta(days=1)
 
 COLUMNS = ("name", "dataset", "span", "lateness", "configured", "scheduled")
 
@@ -83,15 +86,22 @@ def rhythm(schedule: "Schedule") -> str:
 
 def _ask(place: Place, name: str, start: str, end: str, *, as_json: bool, whole: bool) -> None:
     from ionbeam import sources
-    from ionbeam.cli import finding, rendering, session
+    from ionbeam.cli import finding, progress, rendering, session
     from ionbeam.cli.account import summary_facts
 
     span = finding.span_of(start, end)
+    loaded = session.prepare(place)
+    if loaded.settings.broker.url is not None and name not in (*sources.SOURCES, *sources.ALIASES):
+        _hand_over(loaded, name, [span] if whole else list(span.split(_DAY)), as_json=as_json)
+        return
     kind = sources.load(name)
     spans = [span] if whole else list(span.split(kind.max_span))
-    loaded = session.prepare(place)
-    with _progress(len(spans)) as advance:
-        form = session.operate(loaded, lambda platform: _asked(platform, kind.name, spans, advance))
+    with progress.counting("fetching", len(spans)) as advance:
+
+        def on_span(fetched: "Fetched") -> None:
+            advance(f"{fetched.span.end:%Y-%m-%d %H:%M}")
+
+        form = session.operate(loaded, lambda platform: _asked(platform, kind.name, spans, on_span))
     if as_json:
         rendering.print_json(form)
     else:
@@ -104,8 +114,21 @@ def _ask(place: Place, name: str, start: str, end: str, *, as_json: bool, whole:
         raise typer.Exit(FAILED)
 
 
+def _hand_over(loaded: "Loaded", name: str, spans: "list[TimeSpan]", *, as_json: bool) -> None:
+    """Ask a source that runs in a client; what comes of it is the client's and `ionbeam up`'s."""
+    from ionbeam import wiring
+    from ionbeam.cli import rendering
+
+    asked = asyncio.run(wiring.hand_over(loaded, name, spans))
+    form = {"source": name, "start": spans[0].start, "end": spans[-1].end, "handed_over": asked}
+    if as_json:
+        rendering.print_json(form)
+    else:
+        rendering.print_facts({"handed over": f"{asked} spans"}, title=f"{name}, a client's source")
+
+
 async def _asked(
-    platform: "Platform", source: str, spans: "list[TimeSpan]", advance: "Callable[[Fetched], None]"
+    platform: "Platform", source: str, spans: "list[TimeSpan]", on_span: "Callable[[Fetched], None]"
 ) -> dict[str, Any]:
     from ionbeam.cli.account import Account
 
@@ -113,7 +136,7 @@ async def _asked(
     await platform.drain()
     account = Account(platform)
     await account.listen()
-    fetched = await platform.collect(source, spans, advance)
+    fetched = await platform.collect(source, spans, on_span)
     settled = await account.settled(f.ingestion_id for f in fetched if f.ingestion_id is not None)
     reasons = {f.span: f.failure or settled.failures.get(f.ingestion_id) for f in fetched}
     failures = [
@@ -132,17 +155,3 @@ async def _asked(
         **await account.summary(settled.rows, dataset),
         "failures": failures,
     }
-
-
-@contextmanager
-def _progress(parts: int) -> "Iterator[Callable[[Fetched], None]]":
-    """A bar on a terminal, nothing elsewhere."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from ionbeam.cli import rendering
-
-    out = rendering.console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal or parts == 1) as bar:
-        task = bar.add_task("fetching", total=parts)
-        yield lambda fetched: bar.update(task, advance=1, description=f"{fetched.span.end:%Y-%m-%d %H:%M}")

@@ -175,7 +175,7 @@ async def _lineage(stores: "Stores", revisions: "list[Revision]") -> list[dict[s
 
 
 async def _rebuilt(platform: "Platform", dataset: str, start: str, end: str | None) -> dict[str, Any]:
-    from ionbeam.cli import finding
+    from ionbeam.cli import finding, progress
     from ionbeam.records import WindowStatus
 
     state = platform.stores.state
@@ -184,7 +184,12 @@ async def _rebuilt(platform: "Platform", dataset: str, start: str, end: str | No
     await platform.drain()
     began = perf_counter()
     before = {w.key: w.revision for w in await state.windows.windows(name, span)}
-    windows = await platform.rebuild(name, span)
+
+    async def left() -> int:
+        return sum(w.status is WindowStatus.QUEUED for w in await state.windows.windows(name, span))
+
+    async with progress.following("rebuilding", len(before), left):
+        windows = await platform.rebuild(name, span)
     failures = [w for w in windows if w.status is not WindowStatus.BUILT]
     outcomes = Counter({"built": 0, "revised": 0, "unchanged": 0})
     outcomes.update(_outcome(before.get(w.key), w) for w in windows if w not in failures)

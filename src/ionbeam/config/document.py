@@ -10,13 +10,14 @@ import yaml
 
 from ionbeam.errors import ConfigInvalid
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
+"""Where a value stands: keys and positions, outermost first."""
 
 _TAG = "tag:yaml.org,2002:"
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}]*))?\}")
 
 
-def dotted(path: Path) -> str:
+def dotted(path: KeyPath) -> str:
     """``("scheduler", "windows", 0)`` as ``scheduler.windows[0]``."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")
@@ -28,11 +29,11 @@ class Document:
 
     values: dict[str, Any]
     """Keys as text; keys without a value are left out, as if they were not there."""
-    lines: dict[Path, int] = field(default_factory=dict)
+    lines: dict[KeyPath, int] = field(default_factory=dict)
     """The line each key stands on, from 1."""
     remarks: tuple[str, ...] = ()
 
-    def where(self, path: Path) -> str:
+    def where(self, path: KeyPath) -> str:
         """``key (line n)``, with the line of the nearest key that has one."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.lines:
@@ -70,10 +71,10 @@ class _Reader:
         self._loader = loader
         self._name = name
         self._environment = environment
-        self.lines: dict[Path, int] = {}
+        self.lines: dict[KeyPath, int] = {}
         self.remarks: list[str] = []
 
-    def fill(self, target: dict[str, Any], node: yaml.MappingNode, path: Path) -> None:
+    def fill(self, target: dict[str, Any], node: yaml.MappingNode, path: KeyPath) -> None:
         """Add a node's keys; a block given twice is merged, as examples are often pasted together."""
         for key_node, value_node in self._pairs(node):
             key = str(key_node.value)
@@ -103,7 +104,7 @@ class _Reader:
             node.value = [pair for name, pair in inherited.items() if name not in named] + own
         return list(node.value)
 
-    def _value(self, node: yaml.Node, path: Path) -> Any:
+    def _value(self, node: yaml.Node, path: KeyPath) -> Any:
         if isinstance(node, yaml.CollectionNode) and node.tag not in (f"{_TAG}map", f"{_TAG}seq"):
             self._loader.construct_undefined(node)
         if isinstance(node, yaml.MappingNode):
@@ -116,7 +117,7 @@ class _Reader:
         value = self._loader.construct_object(node)
         return self._interpolated(value, path) if isinstance(value, str) else value
 
-    def _interpolated(self, text: str, path: Path) -> str:
+    def _interpolated(self, text: str, path: KeyPath) -> str:
         def replacement(match: re.Match[str]) -> str:
             name, default = match["name"], match["default"]
             value = self._environment.get(name, default)

@@ -11,8 +11,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from ionbeam.config.document import Document, dotted, parse
-from ionbeam.config.document import Path as KeyPath
+from ionbeam.config.document import Document, KeyPath, dotted, parse
 from ionbeam.config.secrets import masked
 from ionbeam.config.settings import Settings
 from ionbeam.errors import ConfigInvalid

@@ -214,8 +214,3 @@ class Settings(Section):
     scheduler: SchedulerSettings = SchedulerSettings()
     projections: ProjectionsSettings = ProjectionsSettings()
     logging: LoggingSettings = LoggingSettings()
-
-    @property
-    def uses_rabbitmq(self) -> bool:
-        """Whether a broker was named."""
-        return self.broker.url is not None

@@ -5,6 +5,7 @@ and does nothing twice. A changed answer, also one that changes back, is a new o
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from uuid import UUID, uuid5
 
 import structlog
@@ -47,35 +48,43 @@ class Collector:
         objects: BatchStore,
         broker: Broker,
         open_source: Callable[[str, bool], Source],
+        scratch: Path | None = None,
     ) -> None:
         self._state = state
         self._objects = objects
         self._broker = broker
         self._open_source = open_source
+        self._scratch = scratch
 
-    async def handle(self, command: StartSourceCommand) -> IngestDataCommand:
-        """Fetch and order the ingestion; an honest empty answer is ingested too, for its coverage.
+    async def handle(self, command: StartSourceCommand) -> None:
+        """Fetch and order the ingestion, unless that is done already.
 
-        A `Retriable` failure leaves the command open in the event log, to be tried again.
+        An honest empty answer is ingested too, for its coverage. A `Retriable` failure leaves the
+        command open in the event log, to be tried again.
         """
-        await self._state.log.append(command)
+        if not (await self._state.log.append(command)).is_open:
+            return
         try:
             source = self._open_source(command.source_name, command.use_cache)
-            ingest = await self.collect(source, command.span)
+            await self.collect(source, command.span)
         except Retriable:
             raise
         except IonbeamError:
             await self._state.log.close(command)
             raise
         await self._state.log.close(command)
-        return ingest
 
     async def collect(self, source: Source, span: TimeSpan) -> IngestDataCommand:
         """Fetch a span and order its ingestion."""
         metadata = register(source.metadata).metadata
         dataset = metadata.dataset.name
         payload = await write_payload(
-            self._objects, dataset, span, source.fetch(span), raw_schema(metadata.ingestion_map)
+            self._objects,
+            dataset,
+            span,
+            source.fetch(span),
+            raw_schema(metadata.ingestion_map),
+            scratch=self._scratch,
         )
         latest = await self._state.ingestions.latest(dataset, span)
         command = IngestDataCommand(
@@ -93,7 +102,8 @@ class Collector:
             rows=payload.rows,
             ingestion_id=str(command.id),
         )
-        await self._state.log.append(command)
+        # Accepted here already, so that the next answer for this span knows what came before it.
+        await self._state.ingestions.accept(command, payload.rows)
         await self._broker.publish(
             INGESTION_EXCHANGE, INGESTION_KEY, encode(command), message_id=str(command.id)
         )

@@ -21,6 +21,7 @@ import structlog
 
 from ionbeam.errors import (
     InvalidInput,
+    ObjectCorrupt,
     ObjectExists,
     ObjectMissing,
     PayloadInvalid,
@@ -35,6 +36,7 @@ from ionbeam.messages.topology import DATA_AVAILABLE
 from ionbeam.observations.columns import TIME
 from ionbeam.observations.dataset import IngestionMetadata
 from ionbeam.observations.merging import merge, redundant
+from ionbeam.observations.naming import object_name
 from ionbeam.observations.registration import register, suspect_columns
 from ionbeam.observations.timespan import TimeSpan, align, from_nanoseconds
 from ionbeam.ports import BatchStore, Broker, Clock, ObservationStore, StateStore
@@ -46,7 +48,6 @@ from ionbeam.records import (
     IngestionStatus,
     QuarantineEntry,
     Tally,
-    object_name,
 )
 
 log = structlog.get_logger(__name__)
@@ -54,7 +55,9 @@ log = structlog.get_logger(__name__)
 PIECE_ROWS = 1 << 19
 """Rows of a payload in memory at once. Part numbers follow from it: changing it re-parts unfinished work."""
 
-KNOWN_ROWS_LIMIT = 1 << 22
+HOURS_AT_ONCE = 4
+
+KNOWN_ROWS_LIMIT = 1 << 20
 """Beyond so many known rows in one hour a re-delivered row is stored again and folded by the window."""
 
 _HOUR = timedelta(hours=1)
@@ -94,23 +97,32 @@ class Ingestion:
         A command that can never work is recorded as refused, its payload quarantined, and the
         `InvalidInput` raised for the broker to dead-letter the message.
         """
+        record = await self._state.ingestions.get(command.id)
+        if record is None or record.status is IngestionStatus.ACCEPTED:
+            record = await self._ingest_or_refuse(command)
+        if record.status is IngestionStatus.REFUSED:
+            raise InvalidInput(record.reason)
+        await self._announce(_event_of(record))
+
+    async def _ingest_or_refuse(self, command: IngestDataCommand) -> IngestionRecord:
+        rows = 0
         try:
-            registration = register(command.metadata)
             with await self._open(command) as file:
                 payload = await asyncio.to_thread(_read_footer, file)
+                rows = payload.metadata.num_rows
+                registration = register(command.metadata)
                 check_columns(payload.schema_arrow, registration.metadata.ingestion_map)
-                command = command.model_copy(update={"metadata": registration.metadata})
-                record = await self._state.ingestions.accept(command, payload.metadata.num_rows)
-                if record.status is IngestionStatus.REFUSED:
-                    raise InvalidInput(record.reason)
-                await self._state.datasets.register(registration.metadata, registration.findings)
+                repaired = command.model_copy(update={"metadata": registration.metadata})
+                record = await self._state.ingestions.accept(repaired, rows)
                 claim = await self._state.ingestions.claim(command.id)
-                if claim is not None:
-                    await self._ingest(claim, payload)
+                if claim is None:
+                    return await self._state.ingestions.get(command.id) or record
+                await self._state.datasets.register(registration.metadata, registration.findings)
+                await self._ingest(claim, payload)
+                return record
         except InvalidInput as error:
-            await self._refuse(command, error)
+            await self._refuse(command, rows, error)
             raise
-        await self._announce(_event_of(record))
 
     async def _open(self, command: IngestDataCommand) -> AbstractContextManager[IO[bytes] | pa.NativeFile]:
         location = command.payload_location
@@ -125,16 +137,16 @@ class Ingestion:
         record = claim.record
         progress = _Progress()
         try:
-            pieces = _pieces(payload, record.metadata)
-            number = 0
-            while (mapped := await asyncio.to_thread(next, pieces, None)) is not None:
-                await self._keep_rejects(record, number, mapped, progress)
-                await self._keep_observations(record, number, mapped, progress)
-                number += 1
+            await self._work_through(record, payload, progress)
             outcome = IngestionOutcome(
                 progress.tally, tuple(progress.chunks), tuple(progress.rejects), tuple(progress.warnings)
             )
             await self._state.ingestions.settle(claim, outcome, _event_of(record))
+        except InvalidInput:
+            await self._observations.delete(progress.chunks)
+            await self._objects.delete([entry.location for entry in progress.rejects])
+            await self._state.ingestions.release(claim)
+            raise
         except BaseException:
             await self._state.ingestions.release(claim)
             raise
@@ -147,6 +159,19 @@ class Ingestion:
             duplicate=progress.tally.duplicate,
             rejected=progress.tally.rejected,
         )
+
+    async def _work_through(
+        self, record: IngestionRecord, payload: pq.ParquetFile, progress: _Progress
+    ) -> None:
+        pieces = _pieces(payload, record.metadata)
+        number = 0
+        try:
+            while (mapped := await asyncio.to_thread(next, pieces, None)) is not None:
+                await self._keep_rejects(record, number, mapped, progress)
+                await self._keep_observations(record, number, mapped, progress)
+                number += 1
+        except pa.ArrowException as error:
+            raise PayloadInvalid(f"the payload cannot be made canonical: {error}") from error
 
     async def _keep_rejects(
         self, record: IngestionRecord, piece: int, mapped: Mapped, progress: _Progress
@@ -182,21 +207,36 @@ class Ingestion:
         )
         merged = await asyncio.to_thread(merge, mapped.observations, identity)
         progress.tally += Tally(received=mapped.observations.num_rows, duplicate=merged.folded)
-        # Together, because writes that wait for the disk at the same time share its flushes.
-        hours = [self._keep_hour(record, piece, rows, identity) for rows in _by_hour(merged.table)]
-        for chunk, rows in await asyncio.gather(*hours):
+        # Together, because writes that wait for the disk at the same time share its flushes; not all at
+        # once, because each may hold an hour of what is known.
+        slots = asyncio.Semaphore(HOURS_AT_ONCE)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._keep_hour(record, piece, rows, identity, slots))
+                    for rows in _by_hour(merged.table)
+                ]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+        for chunk, rows in (task.result() for task in tasks):
             stored = chunk.rows if chunk else 0
             progress.tally += Tally(stored=stored, duplicate=rows - stored)
             progress.chunks += [chunk] if chunk else []
 
     async def _keep_hour(
-        self, record: IngestionRecord, piece: int, rows: pa.Table, identity: list[str]
+        self,
+        record: IngestionRecord,
+        piece: int,
+        rows: pa.Table,
+        identity: list[str],
+        slots: asyncio.Semaphore,
     ) -> tuple[Chunk | None, int]:
         """The chunk of one hour's news, None when all is known, and how many rows came."""
-        fresh = await self._fresh(record, rows, identity)
-        if fresh.num_rows == 0:
-            return None, rows.num_rows
-        return await self._observations.write(_chunk_of(record, piece, fresh), fresh), rows.num_rows
+        async with slots:
+            fresh = await self._fresh(record, rows, identity)
+            if fresh.num_rows == 0:
+                return None, rows.num_rows
+            return await self._observations.write(_chunk_of(record, piece, fresh), fresh), rows.num_rows
 
     async def _fresh(self, record: IngestionRecord, rows: pa.Table, identity: list[str]) -> pa.Table:
         """The rows that are not already known, as far as that can be told safely and in bounded memory."""
@@ -207,13 +247,20 @@ class Ingestion:
         near = [chunk for chunk in before or () if chunk.first < span.end and chunk.last >= span.start]
         if not near or sum(chunk.rows for chunk in near) > KNOWN_ROWS_LIMIT:
             return rows
-        tables = [table async for _, table in self._observations.read(near, span)]
-        known = _comparable(tables, rows.schema)
-        if known is None or any(name not in known.schema.names for name in identity):
+        for ingestion_id in {chunk.ingestion_id for chunk in near}:
+            # Rows that are told apart by other columns are not the same, whatever their values.
+            other = await self._state.ingestions.get(ingestion_id)
+            if other is None or other.metadata.ingestion_map.identity_columns() != identity:
+                return rows
+        try:
+            tables = [table async for _, table in self._observations.read(near, span)]
+        except (ObjectCorrupt, ObjectMissing) as error:
+            log.warning("known rows unreadable", dataset=record.metadata.dataset.name, reason=str(error))
             return rows
-        return await asyncio.to_thread(_without_known, known, rows, identity)
+        known = _comparable(tables, rows.schema)
+        return rows if known is None else await asyncio.to_thread(_without_known, known, rows, identity)
 
-    async def _refuse(self, command: IngestDataCommand, error: InvalidInput) -> None:
+    async def _refuse(self, command: IngestDataCommand, rows: int, error: InvalidInput) -> None:
         dataset = command.metadata.dataset.name
         reason = str(error)
         entry = QuarantineEntry(
@@ -225,7 +272,7 @@ class Ingestion:
             reasons={reason: 1},
             at=self._clock.now(),
         )
-        await self._state.ingestions.refuse(command, reason, entry)
+        await self._state.ingestions.refuse(command, rows, reason, entry)
         log.error("ingestion refused", dataset=dataset, ingestion_id=str(command.id), reason=reason)
 
     async def _announce(self, event: DataAvailableEvent) -> None:

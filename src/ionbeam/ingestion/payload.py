@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ionbeam.errors import ObjectExists, PayloadInvalid
+from ionbeam.observations.naming import object_name
 from ionbeam.observations.timespan import TimeSpan, format_stamp
 from ionbeam.ports import BatchStore
-from ionbeam.records import object_name
 
 ROW_GROUP = 131_072
 """Rows per row group. Payloads are named by their bytes, so changing it renames those of the same rows."""
@@ -47,15 +47,21 @@ class Payload:
 
 
 async def write_payload(
-    store: BatchStore, dataset: str, span: TimeSpan, batches: Batches, schema: pa.Schema | None = None
+    store: BatchStore,
+    dataset: str,
+    span: TimeSpan,
+    batches: Batches,
+    schema: pa.Schema | None = None,
+    *,
+    scratch: Path | None = None,
 ) -> Payload:
-    """Store ``batches`` as the payload of ``dataset`` for ``span``.
+    """Store ``batches`` as the payload of ``dataset`` for ``span``; long streams wait in ``scratch``.
 
     No rows make an empty payload: there honestly was nothing. Without a ``schema`` the columns and
     types that come are the declared ones. `PayloadInvalid` when a column is neither its type nor text,
     or a name comes twice.
     """
-    with TemporaryDirectory(prefix="ionbeam-", ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(prefix="ionbeam-", dir=scratch, ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "payload.parquet"
         rows = await write_parquet(path, batches, schema)
         digest = await asyncio.to_thread(_digest, path)
@@ -70,7 +76,7 @@ async def write_payload(
 
 async def write_parquet(path: Path, batches: Batches, schema: pa.Schema | None = None) -> int:
     """Write ``batches`` to a local Parquet file as `write_payload` does; the number of rows."""
-    with TemporaryDirectory(prefix="ionbeam-", ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(prefix="ionbeam-", dir=path.parent, ignore_cleanup_errors=True) as folder:
         spool = _Spool(Path(folder), schema)
         async for batch in each(batches):
             spool.add(batch)

@@ -27,7 +27,10 @@ _SIMPLE = re.compile(r"[<>=|]?[A-Za-z]\w*(\[\w+\])?", re.ASCII)
 
 
 def arrow_type(dtype: str) -> pa.DataType:
-    """The Arrow type of a numpy or pandas dtype name; strings for what neither knows."""
+    """The Arrow type of a numpy or pandas dtype name; strings for what neither knows.
+
+    Half floats become single ones: Arrow computes next to nothing with halves.
+    """
     name = dtype.removesuffix("[pyarrow]")
     if name.startswith("datetime64"):
         return TIME_TYPE
@@ -36,9 +39,10 @@ def arrow_type(dtype: str) -> pa.DataType:
         return pa.string()
     try:
         known = np.dtype(_PANDAS.get(name, name))
-        return TIME_TYPE if known.kind == "M" else pa.from_numpy_dtype(known)
+        kind = TIME_TYPE if known.kind == "M" else pa.from_numpy_dtype(known)
     except (TypeError, pa.ArrowNotImplementedError):
         return pa.string()
+    return pa.float32() if pa.types.is_float16(kind) else kind
 
 
 def _once(fields: Iterable[pa.Field]) -> pa.Schema:

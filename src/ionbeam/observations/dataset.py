@@ -18,6 +18,8 @@ from ionbeam.observations.variable import (
     TimeAxis,
 )
 
+SHORTEST_WINDOW, LONGEST_WINDOW = timedelta(seconds=1), timedelta(days=366)
+
 
 class Link(BaseModel):
     """A link to more about a dataset."""
@@ -33,7 +35,7 @@ class DatasetMetadata(BaseModel):
     name: str = Field(min_length=1)
     description: str = ""
     aggregation_span: timedelta = timedelta(days=1)
-    """Window length; windows start at UTC-epoch multiples of it."""
+    """Window length, whole seconds up to 366 days; windows start at UTC-epoch multiples of it."""
     source_links: list[Link] = []
     keywords: list[str] = []
     subject_to_change_window: timedelta = timedelta(0)
@@ -41,9 +43,10 @@ class DatasetMetadata(BaseModel):
 
     @field_validator("aggregation_span")
     @classmethod
-    def _positive(cls, value: timedelta) -> timedelta:
-        if value <= timedelta(0):
-            raise ValueError("aggregation_span must be longer than zero, such as PT1H")
+    def _whole_seconds(cls, value: timedelta) -> timedelta:
+        # Windows and their files are named by the second.
+        if value.microseconds or not SHORTEST_WINDOW <= value <= LONGEST_WINDOW:
+            raise ValueError("aggregation_span must be whole seconds, from PT1S to P366D, such as PT1H")
         return value
 
     @field_validator("subject_to_change_window")

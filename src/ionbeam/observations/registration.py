@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from ionbeam.errors import InvalidInput, MapInvalid
 from ionbeam.observations.columns import AXES, LATITUDE, LONGITUDE, TIME, check_identity
 from ionbeam.observations.dataset import DataIngestionMap, IngestionMetadata
+from ionbeam.observations.naming import LONGEST_NAME, object_name
 from ionbeam.observations.units import Conversion, check_unit, converter, fits
 from ionbeam.observations.variable import SEPARATOR, CanonicalVariable, LatitudeAxis, LongitudeAxis
 from ionbeam.observations.vocabulary import check_quantity
@@ -56,7 +57,7 @@ def register(metadata: IngestionMetadata) -> Registration:
         notes.on(f"column {v.column!r}", v, partial(_settle, v, dataset)) for v in m.canonical_variables
     ]
     changed = m.model_copy(update={"lat": lat, "lon": lon, "canonical_variables": variables})
-    faults = [*notes.faults, *_column_faults(changed), *_identity_faults(changed)]
+    faults = [*_name_faults(dataset), *notes.faults, *_column_faults(changed), *_identity_faults(changed)]
     if faults:
         raise MapInvalid(f"the map of dataset {dataset!r} cannot work: " + "; ".join(faults))
     return Registration(metadata.model_copy(update={"ingestion_map": changed}), tuple(notes.findings))
@@ -142,6 +143,11 @@ def _check_readable(variable: CanonicalVariable) -> None:
             f"{name!r} does not read back; no part of a name may be empty, hold {SEPARATOR!r} "
             "or begin or end with '_'"
         )
+
+
+def _name_faults(dataset: str) -> list[str]:
+    size = len(object_name(dataset))
+    return [f"its name takes {size} bytes in a key; {LONGEST_NAME} fit"] if size > LONGEST_NAME else []
 
 
 def _column_faults(ingestion_map: DataIngestionMap) -> list[str]:

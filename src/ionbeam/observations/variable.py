@@ -66,11 +66,10 @@ class CanonicalStandard(BaseModel):
         )
 
 
-class CanonicalVariable(BaseVariable):
+class CanonicalVariable(CanonicalStandard, BaseVariable):
     """One observed variable: the source's column and what it means."""
 
     dtype: DtypeName = "float64"
-    standard_name: str
     level: FiniteFloat = 0.0
     """Height above ground in m, or another vertical level the source names."""
     method: str = "point"
@@ -119,15 +118,6 @@ class CanonicalVariable(BaseVariable):
             method=method or "point",
             period=period or "PT0S",
         )
-
-
-def is_canonical_name(name: str) -> bool:
-    """Whether ``name`` reads as a canonical column name."""
-    try:
-        CanonicalVariable.from_canonical_name(name)
-    except InvalidInput:
-        return False
-    return True
 
 
 class MetadataVariable(BaseVariable):

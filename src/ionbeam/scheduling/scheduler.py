@@ -1,10 +1,10 @@
 """Asks sources for spans at the boundaries their schedules name, and makes up for missed ones.
 
 A trigger's command follows from source and span, so two schedulers, or one that was killed between
-asking and remembering, ask for the same thing once.
+asking and remembering, order the same thing; whoever gets the order when it is done does nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -23,7 +23,10 @@ _RETRY = timedelta(seconds=10)
 
 
 class Scheduler:
-    """Runs schedules; ``command_for(source, span)`` makes the command."""
+    """Runs schedules; ``commands_for(source, span)`` makes the commands that ask for a span.
+
+    Sources in ``handed_over`` belong to clients, who never say that they are done: asking is all.
+    """
 
     def __init__(
         self,
@@ -31,13 +34,15 @@ class Scheduler:
         broker: Broker,
         clock: Clock,
         schedules: Sequence[Schedule],
-        command_for: Callable[[str, TimeSpan], StartSourceCommand],
+        commands_for: Callable[[str, TimeSpan], Iterable[StartSourceCommand]],
+        handed_over: Collection[str] = (),
     ) -> None:
         self._state = state
         self._broker = broker
         self._clock = clock
         self._schedules = schedules
-        self._command_for = command_for
+        self._commands_for = commands_for
+        self._handed_over = handed_over
 
     async def run(self) -> None:
         """Trigger for ever."""
@@ -48,8 +53,8 @@ class Scheduler:
     async def _trigger_due(self, schedule: Schedule) -> datetime:
         """Ask for every span that is due; when to look again."""
         now = self._clock.now()
-        last = await self._state.bookmarks.get(schedule.bookmark)
         try:
+            last = await self._state.bookmarks.get(schedule.bookmark)
             for trigger in due_triggers(schedule, parse_time(last) if last else None, now):
                 await self._ask(schedule.source_name, schedule.span_at(trigger))
                 await self._state.bookmarks.set(schedule.bookmark, trigger.isoformat())
@@ -59,7 +64,12 @@ class Scheduler:
         return schedule.next_trigger(now)
 
     async def _ask(self, source: str, span: TimeSpan) -> None:
-        command = self._command_for(source, span)
-        await self._state.log.append(command)
-        await self._broker.publish("", source_queue(source).name, encode(command), message_id=str(command.id))
-        log.info("source triggered", source=source, span=str(span))
+        for command in self._commands_for(source, span):
+            entry = await self._state.log.append(command)
+            if not entry.is_open:
+                continue
+            queue = source_queue(source).name
+            await self._broker.publish("", queue, encode(command), message_id=str(command.id))
+            if source in self._handed_over:
+                await self._state.log.close(command)
+            log.info("source triggered", source=source, span=str(command.span))

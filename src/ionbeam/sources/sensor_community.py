@@ -142,13 +142,15 @@ class SensorCommunity:
         when a file is none of the archive's: nothing of such a fetch covers anything.
         """
         gathered: list[pa.Table] = []
+        rows = 0
         async with aclosing(self._tables(span)) as tables:
             async for table in tables:
                 gathered.append(table)
-                if sum(t.num_rows for t in gathered) >= _BATCH_ROWS:
+                rows += table.num_rows
+                if rows >= _BATCH_ROWS:
                     for batch in _batches(gathered):
                         yield batch
-                    gathered.clear()
+                    gathered, rows = [], 0
         for batch in _batches(gathered):
             yield batch
 

@@ -8,7 +8,8 @@ description, so any engine that reads hive partitions can use the files as they 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
-from ionbeam.errors import ObjectExists
+from ionbeam.errors import ObjectCorrupt, ObjectExists, StoreUnavailable
 from ionbeam.observations.columns import TIME, TIME_TYPE
+from ionbeam.observations.naming import object_name
 from ionbeam.observations.timespan import TimeSpan, to_nanoseconds, to_utc
 from ionbeam.ports import BatchStore
-from ionbeam.records import Chunk, object_name
+from ionbeam.records import Chunk
 
 # Measured on rounded station values and on full-precision ones: dictionaries make the former
 # 1.5 times faster to write, 2 times faster to read and 40 % smaller, and the small limit gives them
@@ -72,12 +74,23 @@ class ParquetObservationStore:
             return _CHUNK.validate_json(pq.read_metadata(file).metadata[DESCRIPTION])
 
     def _read(self, chunk: Chunk, span: TimeSpan) -> pa.Table:
-        with self._objects.open(chunk.location) as file:
+        with self._objects.open(chunk.location) as file, _damage_named(chunk.location):
             if span.start <= chunk.first and chunk.last < span.end:
                 table = pq.ParquetFile(file).read()
             else:
                 table = pq.read_table(file, filters=_inside(span))
         return table.replace_schema_metadata(None)
+
+
+@contextmanager
+def _damage_named(location: str) -> Iterator[None]:
+    """Arrow calls broken Parquet many things, `OSError` without an errno among them."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise StoreUnavailable(f"{location} cannot be read: {error}") from error
+        raise ObjectCorrupt(f"{location} is damaged: {error}") from error
 
 
 def chunk_key(chunk: Chunk) -> str:

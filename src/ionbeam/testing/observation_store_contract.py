@@ -35,7 +35,7 @@ ODD_DATASETS = [
     "rain",
     "a/b",
     "a",
-    "a%002Fb",
+    "a%2Fb",
     "../up",
     ".",
     "日本 ü",

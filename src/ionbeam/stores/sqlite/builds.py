@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from ionbeam.errors import Fenced
@@ -18,6 +19,7 @@ from ionbeam.stores.sqlite.rows import key_values, micros, moment
 from ionbeam.stores.sqlite.windows import current_revision
 
 _KEY = "dataset = ? AND length_us = ? AND start_us = ?"
+_CHUNK = "dataset = ? AND hour_us = ? AND sequence = ? AND part = ?"
 _HOUR = timedelta(hours=1)
 _NOW_AND_LATER = 2**62
 _UNFINISHED = (IngestDataCommand, DataAvailableEvent)
@@ -88,8 +90,14 @@ class SqliteBuildQueue:
             _release(c, order)
             status = WindowStatus.QUEUED if retry_at else WindowStatus.PARKED
             c.execute(
-                f"UPDATE windows SET status = ?, reason = ?, due_us = ? WHERE {_KEY}",
-                (status, reason, micros(retry_at) if retry_at else None, *key_values(order.key)),
+                f"UPDATE windows SET status = ?, reason = ?, due_us = ?, tried_version = ? WHERE {_KEY}",
+                (
+                    status,
+                    reason,
+                    micros(retry_at) if retry_at else None,
+                    order.version,
+                    *key_values(order.key),
+                ),
             )
 
         await self._database.write(work)
@@ -101,26 +109,43 @@ class SqliteBuildQueue:
         return None if row["due_us"] is None else moment(row["due_us"])
 
     async def retire(self, key: WindowKey) -> list[Chunk]:
-        """Take the window's chunks out of use, when no window and no ingestion still needs them.
+        """Take the window's chunks out of use; those to be deleted now, also from an earlier try.
 
-        An event that is not taken in yet counts as well: its chunks lie there, but no window's
-        version tells of them.
+        An event that is not taken in yet counts as pending as well: its chunks lie there, but no
+        window's version tells of them.
         """
 
         def work(c: sqlite3.Connection) -> list[Chunk]:
-            if any(has_pending(c, key.dataset, _NOW_AND_LATER, kind) for kind in _UNFINISHED):
-                return []
-            return [chunk for chunk in chunks_in(c, key.dataset, key.span) if _retire(c, chunk)]
+            if not any(has_pending(c, key.dataset, _NOW_AND_LATER, kind) for kind in _UNFINISHED):
+                for chunk in chunks_in(c, key.dataset, key.span):
+                    _retire(c, chunk)
+            return chunks_in(c, key.dataset, key.span, retired=True)
 
         return await self._database.write(work)
 
+    async def forget(self, chunks: Sequence[Chunk]) -> None:
+        """Say that retired chunks are deleted."""
+        query = f"DELETE FROM chunks WHERE {_CHUNK} AND retired = 1"
+        await self._database.write(lambda c: c.executemany(query, [_chunk_key(chunk) for chunk in chunks]))
 
-def chunks_in(c: sqlite3.Connection, dataset: str, span: TimeSpan) -> list[Chunk]:
+    async def unretired(self) -> list[WindowKey]:
+        """Built windows that still have chunks."""
+        query = (
+            "SELECT * FROM windows w WHERE status = 'built' AND EXISTS (SELECT 1 FROM chunks c "
+            "WHERE c.dataset = w.dataset AND c.hour_us < w.start_us + w.length_us AND "
+            "c.hour_us > w.start_us - 3600000000 AND c.last_us >= w.start_us AND "
+            "c.first_us < w.start_us + w.length_us)"
+        )
+        found = await self._database.read(lambda c: c.execute(query).fetchall())
+        return [rows.window_key(row) for row in found]
+
+
+def chunks_in(c: sqlite3.Connection, dataset: str, span: TimeSpan, *, retired: bool = False) -> list[Chunk]:
     """Chunks with rows in ``span``, in acceptance order."""
     found = c.execute(
         "SELECT * FROM chunks WHERE dataset = ?1 AND hour_us >= ?2 AND hour_us < ?4 "
-        "AND last_us >= ?3 AND first_us < ?4 ORDER BY sequence, part, hour_us",
-        (dataset, micros(align(span.start, _HOUR)), micros(span.start), micros(span.end)),
+        "AND last_us >= ?3 AND first_us < ?4 AND retired = ?5 ORDER BY sequence, part, hour_us",
+        (dataset, micros(align(span.start, _HOUR)), micros(span.start), micros(span.end), retired),
     ).fetchall()
     return [rows.chunk(row) for row in found]
 
@@ -191,18 +216,18 @@ def _insert(c: sqlite3.Connection, revision: Revision) -> None:
     )
 
 
-def _retire(c: sqlite3.Connection, chunk: Chunk) -> bool:
+def _retire(c: sqlite3.Connection, chunk: Chunk) -> None:
     """Take a chunk out of use, unless a window that may hold its rows, of any length, is not built."""
     values = (chunk.dataset, micros(chunk.first), micros(chunk.last))
     windows = c.execute(_WINDOWS_OVER, values).fetchall()
     if any(row["version"] != row["built_version"] for row in windows):
-        return False
-    c.execute(
-        "DELETE FROM chunks WHERE dataset = ? AND hour_us = ? AND sequence = ? AND part = ?",
-        (chunk.dataset, micros(chunk.hour), chunk.sequence, chunk.part),
-    )
+        return
+    c.execute(f"UPDATE chunks SET retired = 1 WHERE {_CHUNK}", _chunk_key(chunk))
     c.executemany(
         f"UPDATE windows SET retired = 1 WHERE {_KEY}",
         [key_values(rows.window_key(row)) for row in windows],
     )
-    return True
+
+
+def _chunk_key(chunk: Chunk) -> tuple[str, int, int, int]:
+    return chunk.dataset, micros(chunk.hour), chunk.sequence, chunk.part

@@ -32,6 +32,7 @@ class Database:
         self._owners.mkdir(exist_ok=True)
         self.owner = uuid4().hex
         self._lock = self._hold(self.owner)
+        self._sweep_owners()
         self._connection = self._thread.submit(self._connect).result()
 
     def _connect(self) -> sqlite3.Connection:
@@ -74,9 +75,18 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
 
     def _hold(self, owner: str) -> int:
-        handle = os.open(self._owners / owner, os.O_CREAT | os.O_RDWR, 0o644)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        return handle
+        path = self._owners / owner
+        while True:
+            handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            # Between the two calls another process may have swept the file as a dead one's.
+            if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
+                return handle
+            os.close(handle)
+
+    def _sweep_owners(self) -> None:
+        for path in self._owners.iterdir():
+            self.is_alive(path.name)
 
     def is_alive(self, owner: str) -> bool:
         """Whether the process behind ``owner`` still runs: it holds a lock that ends with it."""

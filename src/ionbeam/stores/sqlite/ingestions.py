@@ -143,7 +143,7 @@ class SqliteIngestionLedger:
             if not changed:
                 raise Fenced(f"ingestion {claim.record.id} was taken over")
             c.executemany(
-                "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
                 [_chunk_values(chunk) for chunk in outcome.chunks],
             )
             for entry in outcome.rejects:
@@ -153,12 +153,14 @@ class SqliteIngestionLedger:
 
         await self._database.write(work)
 
-    async def refuse(self, command: IngestDataCommand, reason: str, entry: QuarantineEntry) -> None:
-        """Record the command as refused, quarantine its payload, close it."""
+    async def refuse(
+        self, command: IngestDataCommand, received: int, reason: str, entry: QuarantineEntry
+    ) -> None:
+        """Record the command as refused with all its rows, quarantine its payload, close it."""
         at_us = micros(self._clock.now())
 
         def work(c: sqlite3.Connection) -> None:
-            _accept(c, command, 0, at_us)
+            _accept(c, command, received, at_us)
             c.execute(
                 "UPDATE ingestions SET status = ?, reason = ?, rejected = received, owner = NULL "
                 "WHERE id = ? AND status = ?",
@@ -176,12 +178,12 @@ class SqliteIngestionLedger:
 
     async def chunks(self, ingestion_id: UUID) -> list[Chunk]:
         """The chunks an ingestion left."""
-        query = "SELECT * FROM chunks WHERE ingestion_id = ? ORDER BY hour_us, part"
+        query = "SELECT * FROM chunks WHERE ingestion_id = ? AND retired = 0 ORDER BY hour_us, part"
         found = await self._database.read(lambda c: c.execute(query, (str(ingestion_id),)).fetchall())
         return [rows.chunk(row) for row in found]
 
     async def latest(self, dataset: str, span: TimeSpan) -> IngestionRecord | None:
-        """The last accepted ingestion of exactly this span."""
+        """The last accepted ingestion of exactly this span, settled or not."""
         query = (
             "SELECT * FROM ingestions WHERE dataset = ? AND start_us = ? AND end_us = ? "
             "ORDER BY sequence DESC LIMIT 1"
@@ -198,7 +200,7 @@ class SqliteIngestionLedger:
                 return None
             query = (
                 "SELECT * FROM chunks WHERE dataset = ? AND hour_us = ? AND sequence < ? "
-                "ORDER BY sequence, part"
+                "AND retired = 0 ORDER BY sequence, part"
             )
             return c.execute(query, (dataset, micros(hour), sequence)).fetchall()
 

@@ -23,13 +23,20 @@ def subject_of(message: Message) -> str:
     return message.metadata.dataset.name
 
 
-def append(connection: sqlite3.Connection, message: Message, at_us: int) -> sqlite3.Row:
-    """Record a message once; the row that stands for it."""
+def append(
+    connection: sqlite3.Connection, message: Message, at_us: int, *, reopen: bool = False
+) -> sqlite3.Row:
+    """Record a message once; the row that stands for it, open again if ``reopen``."""
     kind = type(message).__name__
     connection.execute(
         "INSERT INTO log (kind, id, subject, body, at_us) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (kind, str(message.id), subject_of(message), encode(message), at_us),
     )
+    if reopen:
+        connection.execute(
+            "UPDATE log SET is_open = 1, at_us = ? WHERE kind = ? AND id = ? AND is_open = 0",
+            (at_us, kind, str(message.id)),
+        )
     row: sqlite3.Row = connection.execute(
         "SELECT * FROM log WHERE kind = ? AND id = ?", (kind, str(message.id))
     ).fetchone()
@@ -50,10 +57,10 @@ class SqliteEventLog:
         self._database = database
         self._clock = clock
 
-    async def append(self, message: Message) -> LogEntry:
-        """Record a message once; the second time returns the first entry."""
+    async def append(self, message: Message, *, reopen: bool = False) -> LogEntry:
+        """Record a message once; the second time returns the first entry, open again if ``reopen``."""
         at = micros(self._clock.now())
-        return log_entry(await self._database.write(lambda c: append(c, message, at)))
+        return log_entry(await self._database.write(lambda c: append(c, message, at, reopen=reopen)))
 
     async def close(self, message: Message) -> None:
         """Say that the message's consumer is done."""

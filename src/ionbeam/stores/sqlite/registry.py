@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from ionbeam.observations.dataset import IngestionMetadata
+from ionbeam.observations.timespan import TimeSpan
 from ionbeam.ports import Clock
 from ionbeam.records import DatasetRecord, QuarantineEntry, QuarantineStatus
 from ionbeam.stores.sqlite.database import Database
@@ -40,29 +41,26 @@ class SqliteDatasetRegistry:
         )
 
     async def get(self, dataset: str) -> DatasetRecord | None:
-        """One dataset with its coverage."""
+        """One dataset."""
+        query = "SELECT * FROM datasets WHERE name = ?"
+        row = await self._database.read(lambda c: c.execute(query, (dataset,)).fetchone())
+        return _record(row) if row else None
 
-        def work(c: sqlite3.Connection) -> DatasetRecord | None:
-            row = c.execute("SELECT * FROM datasets WHERE name = ?", (dataset,)).fetchone()
-            return _record(c, row) if row else None
-
-        return await self._database.read(work)
+    async def coverage(self, dataset: str) -> list[TimeSpan]:
+        """What has been claimed, in order; holes of up to `GAP_TOLERANCE` are closed."""
+        return await self._database.read(lambda c: coverage(c, dataset))
 
     async def list(self) -> list[DatasetRecord]:
         """All datasets by name."""
-        return await self._database.read(
-            lambda c: [
-                _record(c, row) for row in c.execute("SELECT * FROM datasets ORDER BY name").fetchall()
-            ]
-        )
+        query = "SELECT * FROM datasets ORDER BY name"
+        return [_record(row) for row in await self._database.read(lambda c: c.execute(query).fetchall())]
 
 
-def _record(c: sqlite3.Connection, row: sqlite3.Row) -> DatasetRecord:
+def _record(row: sqlite3.Row) -> DatasetRecord:
     return DatasetRecord(
         metadata=IngestionMetadata.model_validate_json(row["metadata"]),
         findings=tuple(json.loads(row["findings"])),
         registered_at=moment(row["registered_us"]),
-        coverage=tuple(coverage(c, row["name"])),
     )
 
 

@@ -40,7 +40,13 @@ def key_values(key: WindowKey) -> tuple[str, int, int]:
 def log_entry(row: sqlite3.Row) -> LogEntry:
     """A row of ``log``."""
     return LogEntry(
-        row["sequence"], row["kind"], UUID(row["id"]), row["subject"], row["body"], moment(row["at_us"])
+        sequence=row["sequence"],
+        kind=row["kind"],
+        id=UUID(row["id"]),
+        subject=row["subject"],
+        body=row["body"],
+        at=moment(row["at_us"]),
+        is_open=bool(row["is_open"]),
     )
 
 

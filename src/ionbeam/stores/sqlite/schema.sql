@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS chunks (
     first_us     INTEGER NOT NULL,
     last_us      INTEGER NOT NULL,
     location     TEXT NOT NULL,
+    retired      INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (dataset, hour_us, sequence, part)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS chunks_by_ingestion ON chunks (ingestion_id);
@@ -65,6 +66,7 @@ CREATE TABLE IF NOT EXISTS windows (
     built_version INTEGER NOT NULL DEFAULT 0,
     due_us        INTEGER,
     attempts      INTEGER NOT NULL DEFAULT 0,
+    tried_version INTEGER NOT NULL DEFAULT 0,
     retired       INTEGER NOT NULL DEFAULT 0,
     token         INTEGER NOT NULL DEFAULT 0,
     owner         TEXT,

@@ -93,11 +93,12 @@ class SqliteWindowLedger:
 
         return await self._database.read(work)
 
-    async def revisions(self, key: WindowKey) -> list[Revision]:
-        """All revisions of a window, oldest first."""
-        query = f"SELECT * FROM revisions WHERE {_KEY} ORDER BY number"
-        found = await self._database.read(lambda c: c.execute(query, key_values(key)).fetchall())
-        return [rows.revision(row) for row in found]
+    async def revisions(self, key: WindowKey, *, newest: int | None = None) -> list[Revision]:
+        """The revisions of a window, oldest first; only so many of the ``newest``."""
+        query = f"SELECT * FROM revisions WHERE {_KEY} ORDER BY number DESC LIMIT ?"
+        values = (*key_values(key), -1 if newest is None else newest)
+        found = await self._database.read(lambda c: c.execute(query, values).fetchall())
+        return [rows.revision(row) for row in reversed(found)]
 
 
 def current_revision(c: sqlite3.Connection, key: WindowKey) -> Revision | None:

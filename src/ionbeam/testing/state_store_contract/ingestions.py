@@ -122,7 +122,7 @@ class IngestionLedgerContract:
         await store.ingestions.release(await _claimed(store))
         entry = a_quarantine_entry(1, rows=0)
         for _ in range(2):
-            await store.ingestions.refuse(a_command(1), "no such column", entry)
+            await store.ingestions.refuse(a_command(1), 10, "no such column", entry)
         record = await store.ingestions.get(ingestion(1))
         assert record is not None
         assert (record.status, record.reason) == ("refused", "no such column")
@@ -132,15 +132,15 @@ class IngestionLedgerContract:
         assert await store.ingestions.claim(ingestion(1)) is None
 
     async def test_a_command_can_be_refused_before_it_is_accepted(self, store: StateStore) -> None:
-        await store.ingestions.refuse(a_command(1), "no payload", a_quarantine_entry(1, rows=0))
+        await store.ingestions.refuse(a_command(1), 10, "no payload", a_quarantine_entry(1, rows=0))
         record = await store.ingestions.accept(a_command(1), 60)
-        assert (record.status, record.tally) == (IngestionStatus.REFUSED, Tally())
+        assert (record.status, record.tally) == (IngestionStatus.REFUSED, Tally(received=10, rejected=10))
         assert [entry.id.int async for entry in store.log.read()] == [1]
         assert await store.log.open_entries() == []
 
     async def test_what_is_settled_cannot_be_refused(self, store: StateStore) -> None:
         await settled(store, a_command(1))
-        await store.ingestions.refuse(a_command(1), "too late", a_quarantine_entry(1, rows=0))
+        await store.ingestions.refuse(a_command(1), 10, "too late", a_quarantine_entry(1, rows=0))
         record = await store.ingestions.get(ingestion(1))
         assert record is not None
         assert (record.status, record.tally.stored) == ("settled", 60)
@@ -179,7 +179,7 @@ class IngestionLedgerContract:
         assert [chunk.ingestion_id.int for chunk in before or ()] == [1, 2]
 
     async def test_a_refused_or_foreign_ingestion_keeps_nobody_waiting(self, store: StateStore) -> None:
-        await store.ingestions.refuse(a_command(1), "no payload", a_quarantine_entry(1, rows=0))
+        await store.ingestions.refuse(a_command(1), 10, "no payload", a_quarantine_entry(1, rows=0))
         await store.log.append(a_command(2, metadata=a_dataset("another")))
         record = await store.ingestions.accept(a_command(3), 60)
         assert await store.ingestions.chunks_before("story", at(10), record.sequence) == []
@@ -192,7 +192,7 @@ class IngestionLedgerContract:
         outcome = IngestionOutcome(Tally(100, 80, 15, 5))
         await store.ingestions.settle(await _claimed(store), outcome, event_of(a_command(1)))
         await store.ingestions.accept(a_command(2), 7)
-        await store.ingestions.refuse(a_command(2), "broken", a_quarantine_entry(2, rows=0))
+        await store.ingestions.refuse(a_command(2), 10, "broken", a_quarantine_entry(2, rows=0))
         await store.ingestions.accept(a_command(3), 11)
         [line] = await store.ingestions.books()
         assert (line.tally, line.pending) == (Tally(118, 80, 15, 12), 11)

@@ -29,11 +29,19 @@ LATER = NOW + timedelta(days=1)
 class RetirementContract:
     """Clauses about retiring chunks."""
 
-    async def test_the_chunks_of_a_built_window_are_retired_once(self, store: StateStore) -> None:
+    async def test_retired_chunks_are_named_until_they_are_forgotten(
+        self, store: StateStore, other: StateStore
+    ) -> None:
         [key] = await queued(store)
         [order] = await built(store)
+        assert await store.builds.unretired() == [key]
         assert await store.builds.retire(key) == list(order.chunks)
+        assert await store.ingestions.chunks(ingestion(1)) == []
+        assert await other.builds.unretired() == [key], "their files may still lie there"
+        assert await other.builds.retire(key) == list(order.chunks)
+        await other.builds.forget(order.chunks)
         assert await store.builds.retire(key) == []
+        assert await store.builds.unretired() == []
         assert await store.ingestions.chunks(ingestion(1)) == []
 
     async def test_the_revision_takes_the_place_of_what_was_retired(
@@ -93,7 +101,7 @@ class RetirementContract:
         [key] = await queued(store)
         await built(store)
         assert await store.builds.retire(key) == []
-        await store.ingestions.refuse(a_command(9), "broken", a_quarantine_entry(9, rows=0))
+        await store.ingestions.refuse(a_command(9), 10, "broken", a_quarantine_entry(9, rows=0))
         await store.log.append(a_command(8, metadata=a_dataset("another")))
         assert len(await store.builds.retire(key)) == 1
 

@@ -222,9 +222,7 @@ def _overlap(one: tuple[datetime, datetime], two: tuple[datetime, datetime]) -> 
 
 
 async def _coverage(store: StateStore, dataset: str = "story") -> list[TimeSpan]:
-    record = await store.datasets.get(dataset)
-    assert record is not None
-    return list(record.coverage)
+    return await store.datasets.coverage(dataset)
 
 
 async def _versions(store: StateStore) -> dict[int, int]:
