@@ -406,6 +406,10 @@ class DatasetRegistry(Protocol):
 class QuarantineLedger(Protocol):
     """What was refused."""
 
+    async def add(self, entry: QuarantineEntry) -> None:
+        """Keep an entry once."""
+        ...
+
     async def list(self, dataset: str | None = None) -> list[QuarantineEntry]:
         """Entries, oldest first."""
         ...

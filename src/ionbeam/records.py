@@ -271,8 +271,9 @@ class BuildOrder:
     """The distinct maps behind the window's observations."""
     revision: Revision | None
     """The current revision."""
-    retired: bool
-    """Some inputs of the current revision are deleted: its file takes their place as input."""
+    bases: tuple[Revision, ...]
+    """Revisions, also of windows of another length, some of whose inputs are deleted: their files
+    stand in as inputs, in acceptance order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,16 +83,22 @@ def open_stores(settings: Settings, clock: Clock) -> Stores:
         reason = f"{settings.data_dir} cannot be used as the data folder: {error.strerror}"
         raise StoreUnavailable(f"{reason}; choose another with --data-dir") from error
     objects = LocalBatchStore(root)
-    inside = datasets_root.is_relative_to(root)
     return Stores(
         state=SqliteStateStore(settings.data_dir / "state", clock),
         objects=objects,
         datasets=LocalBatchStore(datasets_root),
-        datasets_prefix=f"{datasets_root.relative_to(root) if inside else datasets_root}/",
+        datasets_prefix=_prefix(datasets_root, root),
         datasets_root=datasets_root,
         observations=ParquetObservationStore(objects),
         scratch=scratch,
     )
+
+
+def _prefix(datasets: Path, root: Path) -> str:
+    """What stands before a window's file name in a location: a key's folders, or a path outside."""
+    if datasets == root:
+        return ""
+    return f"{datasets.relative_to(root) if datasets.is_relative_to(root) else datasets}/"
 
 
 @dataclass(frozen=True, slots=True)

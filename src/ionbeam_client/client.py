@@ -150,6 +150,7 @@ class IonbeamClient:
         end_time: datetime,
         *,
         ingestion_id: UUID | None = None,
+        allow_empty: bool = False,
     ) -> IngestDataCommand:
         """Store the stream as a payload and order its ingestion; the command that was sent.
 
@@ -157,17 +158,22 @@ class IonbeamClient:
         columns in any order and in any type that converts; undeclared columns are left out. Given the
         same ``ingestion_id`` again the platform ingests once.
 
+        With ``allow_empty`` a stream without rows is an answer: there was nothing in the span, and it
+        counts as covered.
+
         `RuntimeError` before connecting; `ValueError` for an empty stream or a naive datetime;
         `BrokerUnavailable` when the command could not be sent: the same call may then be repeated.
         """
         if self._broker is None:
             raise RuntimeError("the client is not connected; use 'async with' or connect() first")
+        if not isinstance(start_time, datetime) or not isinstance(end_time, datetime):
+            raise TypeError("start_time and end_time must be datetimes with a time zone")
         span = TimeSpan(start_time, end_time)
         payload = await write_payload(
             self._store,
             metadata.dataset.name,
             span,
-            _not_empty(batch_stream),
+            batch_stream if allow_empty else _not_empty(batch_stream),
             raw_schema(metadata.ingestion_map),
         )
         command = IngestDataCommand(
@@ -227,7 +233,7 @@ async def _not_empty(batches: Batches) -> AsyncIterator[pa.RecordBatch | pa.Tabl
     """The same stream; `PayloadInvalid` at its end when it had no rows."""
     rows = 0
     async for batch in each(batches):
-        rows += batch.num_rows
         yield batch
+        rows += batch.num_rows
     if not rows:
         raise PayloadInvalid("the batch stream is empty; there is nothing to ingest")

@@ -578,7 +578,7 @@ async def test_a_killed_builder_leaves_what_the_next_one_finishes(tmp_path: Path
 def test_slices_lie_side_by_side_and_fill_the_window(rows: int, size: int, length: str):
     key = WindowKey("story", parse_time("1970-01-01T00:00:00Z"), parse_duration(length))
     chunk = Chunk("story", key.start, UUID(int=1), 0, 1, rows, key.start, key.start, "x")
-    order = BuildOrder(key, 1, 1, 1, (chunk,), (), None, False)
+    order = BuildOrder(key, 1, 1, 1, (chunk,), (), None, ())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(building, "SLICE_ROWS", size)
         parts = slices(order)

@@ -132,8 +132,8 @@ def test_a_rebuild_of_nothing_is_a_misuse(
 
 
 def test_a_window_that_cannot_be_built_fails_the_rebuild(ionbeam: Any, demo_copy: Path) -> None:
-    for chunk in (demo_copy / "observations/ioncannon/date=2024-06-01/hour=02").iterdir():
+    for chunk in (demo_copy / "observations/ioncannon/event_date=2024-06-01/event_hour=02").iterdir():
         chunk.write_bytes(b"damaged")
     result = ionbeam("window", "rebuild", "ioncannon", "2024-06-01T02", "--data-dir", demo_copy)
     assert result.exit_code == 1
-    assert "2024-06-01T02:00:00Z/PT1H was not built: ArrowInvalid" in result.stderr
+    assert "2024-06-01T02:00:00Z/PT1H was not built: ObjectCorrupt" in result.stderr

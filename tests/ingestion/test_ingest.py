@@ -304,20 +304,24 @@ async def test_more_known_rows_than_fit_are_left_to_the_window(site: Site, monke
     assert short.tally == Tally(1, 1)
 
 
-async def test_a_changed_map_compares_what_both_maps_have(site: Site):
-    narrow, wide = a_dataset(), a_dataset(metadata=("station_id", "T_qc"), version=2)
-    await site.ingest(1, minutes(*HOUR), metadata=narrow)
-    rows = [row | {"T_qc": None} for row in minutes(*HOUR)]
-    rows[5] |= {"T_qc": "3"}
-    table = pa.Table.from_pylist(rows, schema=pa.Table.from_pylist(rows[5:6]).schema)
-    assert (await site.ingest(2, table, metadata=wide)).tally == Tally(60, stored=1, duplicate=59)
-    assert (await site.ingest(3, minutes(*HOUR), metadata=narrow)).tally == Tally(60, duplicate=60)
-
-
-async def test_a_new_identity_column_makes_new_observations(site: Site):
+@pytest.mark.parametrize(
+    "changed",
+    [
+        a_dataset(metadata=("station_id", "sensor"), version=2),
+        a_dataset(metadata=("station_id", "T_qc"), version=2),
+        a_dataset(identity=["lat", "lon"], version=2),
+        a_dataset(version=2),
+    ],
+    ids=["new identity column", "new flag", "other identity", "new version"],
+)
+async def test_under_another_map_nothing_is_known(site: Site, changed: IngestionMetadata):
+    """What a window looks like follows from all its maps, so none of them may go missing."""
     await site.ingest(1, minutes(*HOUR))
-    wide = a_dataset(metadata=("station_id", "sensor"), version=2)
-    assert (await site.ingest(2, minutes(*HOUR), metadata=wide)).tally.stored == 60
+    assert (await site.ingest(2, minutes(*HOUR), metadata=changed)).tally == Tally(60, 60)
+    assert (await site.ingest(3, minutes(*HOUR), metadata=changed)).tally == Tally(60, 60)
+    next_hour = ("2024-01-01T11:00:00Z", "2024-01-01T12:00:00Z")
+    for number, tally in ((4, Tally(60, 60)), (5, Tally(60, duplicate=60))):
+        assert (await site.ingest(number, minutes(*next_hour), next_hour, changed)).tally == tally
 
 
 @pytest.mark.parametrize("dtype", ["string", "int64", "bool", "float32"])

@@ -51,6 +51,15 @@ async def test_1_deletion_waits_for_every_window_over_a_chunk(tmp_path: Path) ->
         assert [o async for o in story.platform.stores.objects.list("observations/")] == []
 
 
+async def test_1_a_changed_window_length_still_finds_what_was_deleted(tmp_path: Path) -> None:
+    both = (HOUR[0], NEXT[1])
+    async with a_platform(tmp_path, config=DELETING) as story:
+        await story.ingest(minutes(*both), *both, a_dataset(span="PT2H"))
+        await story.ingest([a_row("2024-01-01T10:00:30Z", "late")], *both, a_dataset(version=2))
+        rows = {w.key.id: w.revision.rows for w in await story.windows() if w.revision}
+    assert rows == {"2024-01-01T10:00:00+00:00_PT2H": 120, "2024-01-01T10:00:00+00:00_PT1H": 61}
+
+
 async def test_2_a_rebuild_never_replaces_a_finished_window_by_fewer_rows(story: Scenario) -> None:
     await story.ingest(minutes(*HOUR), *HOUR)
     before = await story.files()
@@ -351,3 +360,51 @@ async def test_a_redelivered_command_is_done_once_even_after_newer_values(story:
     await story.tell(first)
     await story.settle()
     assert (await story.table())[TEMPERATURE].to_pylist() == [2.0]
+
+
+async def test_an_id_that_is_used_again_for_something_else_loses_nothing_silently(story: Scenario) -> None:
+    first = await story.ingest([a_row("2024-01-01T10:05:00Z")], *HOUR)
+    await story.ingest([a_row("2024-01-01T10:06:00Z", "B")], *HOUR, ingestion_id=first.id)
+    assert await story.built() == {"2024-01-01T10:00:00": 1}
+    (entry,) = await story.state.quarantine.list()
+    assert "belongs to the ingestion of" in next(iter(entry.reasons))
+
+
+async def test_a_published_file_that_is_lost_is_published_again(story: Scenario) -> None:
+    await story.ingest(minutes(*HOUR), *HOUR)
+    before = await story.files()
+    for path in story.platform.stores.datasets_root.glob("story_*"):
+        path.unlink()
+    restored = await story.platform.builder.restore_missing()
+    assert [key.id for key in restored] == ["2024-01-01T10:00:00+00:00_PT1H"]
+    assert await story.files() == before
+    assert await story.platform.builder.restore_missing() == []
+
+
+async def test_a_failing_source_or_store_does_not_end_the_run(
+    story: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One message that cannot be told, one build that breaks: the others go on."""
+
+    def broken(*_: object) -> object:
+        raise ZeroDivisionError("a defect in the store")
+
+    monkeypatch.setattr(story.platform.stores.observations, "read", broken)
+    await story.ingest(minutes(*HOUR), *HOUR)
+    window = (await story.windows())[0]
+    assert (window.status, window.attempts) == (WindowStatus.QUEUED, 1)
+    assert window.reason == "ZeroDivisionError: a defect in the store"
+
+
+async def test_an_event_without_news_leaves_a_failing_window_its_backoff(
+    story: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> object:
+        raise StoreUnavailable("the disk is gone")
+
+    monkeypatch.setattr(story.platform.stores.observations, "read", fail)
+    await story.ingest(minutes(*HOUR), *HOUR)
+    due = (await story.windows())[0].due_at
+    await story.ingest([], *HOUR)
+    window = (await story.windows())[0]
+    assert (window.attempts, window.due_at) == (1, due)

@@ -49,7 +49,7 @@ async def test_a_chunk_lies_under_its_dataset_date_and_hour(store: ParquetObserv
     table = temperatures(2)
     first = await store.write(chunk_of(table, dataset="a/b"), table)
     second = await store.write(chunk_of(table, dataset="a/b", part=1), table)
-    folder = "observations/a%2Fb/date=2024-03-01/hour=13"
+    folder = "observations/a%2Fb/event_date=2024-03-01/event_hour=13"
     assert first.location == f"{folder}/{ingestion(1)}.parquet"
     assert second.location == f"{folder}/{ingestion(1)}_1.parquet"
 
@@ -59,7 +59,7 @@ async def test_the_hour_in_the_key_is_utc(store: ParquetObservationStore):
     described = chunk_of(table)
     elsewhere = described.hour.astimezone(tz=timezone(timedelta(hours=9)))
     chunk = await store.write(replace(described, hour=elsewhere), table)
-    assert "/date=2024-03-01/hour=13/" in chunk.location
+    assert "/event_date=2024-03-01/event_hour=13/" in chunk.location
 
 
 async def test_a_file_explains_itself_to_other_engines(store: ParquetObservationStore, tmp_path: Path):
@@ -93,8 +93,8 @@ async def test_duckdb_reads_the_chunks_as_one_partitioned_table(
             table = temperatures(10, HOUR + timedelta(hours=hours))
             await store.write(chunk_of(table, number=number), table)
     rows = duckdb.sql(
-        "select date::varchar, hour::int, count(*), max(air_temperature__degC__2__point__PT0S) "
-        "from read_parquet(?, hive_partitioning = true) where hour = 13 group by all order by all",
+        "select event_date::varchar, event_hour::int, count(*), max(air_temperature__degC__2__point__PT0S) "
+        "from read_parquet(?, hive_partitioning = true) where event_hour = 13 group by all order by all",
         params=[str(tmp_path / "objects/observations/rain/**/*.parquet")],
     ).fetchall()
     assert rows == [("2024-03-01", 13, 20, 0.9), ("2024-03-02", 13, 20, 0.9)]

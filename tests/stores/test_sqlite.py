@@ -195,6 +195,8 @@ async def test_no_step_of_the_pipeline_scans_a_table(tmp_path: Path, clock: Virt
     in_hand = r"(log|windows) USING (COVERING )?INDEX (log_open|windows_(free|due|held))"
     scans = [plan for plan in found if plan.startswith("SCAN ")]
     assert [plan for plan in scans if not re.match(f"SCAN ({in_hand}|lengths|json_each)", plan)] == []
+    by_dataset_alone = [plan for plan in found if re.match(r"SEARCH .*\(dataset=\?\):", plan)]
+    assert [plan for plan in by_dataset_alone if "MIN(" not in plan] == []
     assert sum("SEARCH windows" in plan for plan in found) > 5
 
 

@@ -22,7 +22,7 @@ import structlog
 
 from ionbeam.aggregation.layout import Layout, layout_of
 from ionbeam.aggregation.window_file import WindowFile, WindowFileWriter
-from ionbeam.errors import Fenced, IonbeamError, ObjectExists
+from ionbeam.errors import Fenced, IonbeamError, ObjectExists, ObjectMissing
 from ionbeam.messages.codec import encode
 from ionbeam.messages.events import DataSetAvailableEvent
 from ionbeam.messages.topology import DATASET_AVAILABLE
@@ -31,7 +31,7 @@ from ionbeam.observations.dataset import DatasetMetadata
 from ionbeam.observations.merging import merge, with_schema
 from ionbeam.observations.timespan import TimeSpan, format_duration, to_nanoseconds
 from ionbeam.ports import BatchStore, Broker, Clock, ObservationStore, StateStore
-from ionbeam.records import BuildOrder, Chunk, Revision, WindowKey
+from ionbeam.records import BuildOrder, Revision, WindowKey
 
 log = structlog.get_logger(__name__)
 
@@ -140,6 +140,25 @@ class WindowBuilder:
             for key in await self._state.builds.unretired():
                 await self._retire(key)
 
+    async def restore_missing(self) -> list[WindowKey]:
+        """Publish again what is built and whose file is gone; which windows those were."""
+        restored = []
+        for window in await self._state.windows.windows():
+            if window.revision is None or await asyncio.to_thread(self._is_published, window.key):
+                continue
+            await self._make_current(window.key)
+            restored.append(window.key)
+        return restored
+
+    def _is_published(self, key: WindowKey) -> bool:
+        try:
+            for suffix in ("parquet", "manifest.json"):
+                with self._datasets.open(f"{key.file_stem}.{suffix}"):
+                    pass
+        except ObjectMissing:
+            return False
+        return True
+
     async def _retire(self, key: WindowKey) -> None:
         chunks = await self._state.builds.retire(key)
         await self._observations.delete(chunks)
@@ -158,17 +177,17 @@ class WindowBuilder:
     async def _read(self, order: BuildOrder, part: TimeSpan) -> AsyncIterator[pa.Table]:
         """The window's observations in ``part``, in acceptance order.
 
-        Where inputs were deleted, the current revision stands in for them at the acceptance
+        Where inputs were deleted, the revision they went into stands in for them at the acceptance
         sequence of the last of them.
         """
-        chunks = [c for c in order.chunks if c.first < part.end and c.last >= part.start]
-        base = order.revision if order.retired else None
-        earlier = [c for c in chunks if base is not None and c.sequence <= base.sequence]
-        async for _, table in self._observations.read(earlier, part):
-            yield table
-        if base is not None:
+        waiting = [c for c in order.chunks if c.first < part.end and c.last >= part.start]
+        for base in order.bases:
+            earlier = [c for c in waiting if c.sequence <= base.sequence]
+            async for _, table in self._observations.read(earlier, part):
+                yield table
+            waiting = waiting[len(earlier) :]
             yield await asyncio.to_thread(self._read_revision, base, part)
-        async for _, table in self._observations.read(chunks[len(earlier) :], part):
+        async for _, table in self._observations.read(waiting, part):
             yield table
 
     def _read_revision(self, revision: Revision, part: TimeSpan) -> pa.Table:
@@ -230,7 +249,7 @@ def backoff(attempt: int) -> timedelta:
 def slices(order: BuildOrder) -> list[TimeSpan]:
     """The window cut in time so that each part holds about `SLICE_ROWS` rows or fewer."""
     rows = sum(chunk.rows for chunk in order.chunks)
-    rows += order.revision.rows if order.retired and order.revision else 0
+    rows += sum(base.rows for base in order.bases)
     count = max(1, -(-rows // SLICE_ROWS))
     span = order.key.span
     edges = [span.start + span.length * i / count for i in range(count)] + [span.end]
@@ -242,12 +261,8 @@ def _scalar(time: datetime) -> pa.Scalar:
 
 
 def _inputs(order: BuildOrder) -> tuple[str, ...]:
-    before = order.revision.inputs if order.retired and order.revision else ()
-    return tuple(sorted({*before, *(str(chunk.ingestion_id) for chunk in order.chunks)}))
-
-
-def _last_sequence(chunks: tuple[Chunk, ...], base: Revision | None) -> int:
-    return max([chunk.sequence for chunk in chunks] + ([base.sequence] if base else []))
+    before = {ingestion for base in order.bases for ingestion in base.inputs}
+    return tuple(sorted(before | {str(chunk.ingestion_id) for chunk in order.chunks}))
 
 
 def _revision(order: BuildOrder, written: WindowFile, now: datetime) -> Revision:
@@ -259,7 +274,7 @@ def _revision(order: BuildOrder, written: WindowFile, now: datetime) -> Revision
         content_hash=written.content_hash,
         inputs_hash=sha256("\n".join(inputs).encode()).hexdigest(),
         inputs=inputs,
-        sequence=_last_sequence(order.chunks, current),
+        sequence=max([c.sequence for c in order.chunks] + [base.sequence for base in order.bases]),
         location=f".revisions/{order.key.file_stem}/{written.content_hash}.parquet",
         supersedes=current.content_hash if current else None,
         built_at=now,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import pairwise
 from typing import IO
-from uuid import uuid5
+from uuid import UUID, uuid5
 
 import numpy as np
 import pyarrow as pa
@@ -98,6 +98,8 @@ class Ingestion:
         `InvalidInput` raised for the broker to dead-letter the message.
         """
         record = await self._state.ingestions.get(command.id)
+        if record is not None and _differs(command, record):
+            await self._refuse_second_use(command, record)
         if record is None or record.status is IngestionStatus.ACCEPTED:
             record = await self._ingest_or_refuse(command)
         if record.status is IngestionStatus.REFUSED:
@@ -248,32 +250,43 @@ class Ingestion:
         if not near or sum(chunk.rows for chunk in near) > KNOWN_ROWS_LIMIT:
             return rows
         for ingestion_id in {chunk.ingestion_id for chunk in near}:
-            # Rows that are told apart by other columns are not the same, whatever their values.
+            # Under another map the same values may be other observations, or bring the window a column.
             other = await self._state.ingestions.get(ingestion_id)
-            if other is None or other.metadata.ingestion_map.identity_columns() != identity:
+            if other is None or other.metadata != record.metadata:
                 return rows
         try:
             tables = [table async for _, table in self._observations.read(near, span)]
         except (ObjectCorrupt, ObjectMissing) as error:
             log.warning("known rows unreadable", dataset=record.metadata.dataset.name, reason=str(error))
             return rows
-        known = _comparable(tables, rows.schema)
-        return rows if known is None else await asyncio.to_thread(_without_known, known, rows, identity)
+        return await asyncio.to_thread(_without_known, pa.concat_tables(tables), rows, identity)
 
     async def _refuse(self, command: IngestDataCommand, rows: int, error: InvalidInput) -> None:
-        dataset = command.metadata.dataset.name
-        reason = str(error)
-        entry = QuarantineEntry(
-            id=uuid5(command.id, "quarantine"),
-            dataset=dataset,
+        dataset, reason = command.metadata.dataset.name, str(error)
+        entry = self._refused(command, uuid5(command.id, "quarantine"), reason)
+        await self._state.ingestions.refuse(command, rows, reason, entry)
+        log.error("ingestion refused", dataset=dataset, ingestion_id=str(command.id), reason=reason)
+
+    async def _refuse_second_use(self, command: IngestDataCommand, record: IngestionRecord) -> None:
+        """Quarantine a payload that comes under the id of another one; the first keeps the id."""
+        reason = (
+            f"the id {command.id} belongs to the ingestion of {record.payload_location} into "
+            f"{record.metadata.dataset.name} for {record.span}; give {command.payload_location} its own"
+        )
+        entry = self._refused(command, uuid5(command.id, command.payload_location), reason)
+        await self._state.quarantine.add(entry)
+        raise InvalidInput(reason)
+
+    def _refused(self, command: IngestDataCommand, entry_id: UUID, reason: str) -> QuarantineEntry:
+        return QuarantineEntry(
+            id=entry_id,
+            dataset=command.metadata.dataset.name,
             ingestion_id=command.id,
             location=command.payload_location,
             rows=0,
             reasons={reason: 1},
             at=self._clock.now(),
         )
-        await self._state.ingestions.refuse(command, rows, reason, entry)
-        log.error("ingestion refused", dataset=dataset, ingestion_id=str(command.id), reason=reason)
 
     async def _announce(self, event: DataAvailableEvent) -> None:
         await self._broker.publish(DATA_AVAILABLE, "", encode(event), message_id=str(event.id))
@@ -303,14 +316,6 @@ def _pieces(payload: pq.ParquetFile, metadata: IngestionMetadata) -> Iterator[Ma
             first_row += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise _as_malformed(error, f"cannot be read behind row {first_row}") from error
-
-
-def _comparable(tables: list[pa.Table], schema: pa.Schema) -> pa.Table | None:
-    """What ``tables`` have of the columns of ``schema``; None when a map gave one another type meanwhile."""
-    shared = [table.select([name for name in schema.names if name in table.schema.names]) for table in tables]
-    if any(field.type != schema.field(field.name).type for table in shared for field in table.schema):
-        return None
-    return pa.concat_tables(shared, promote_options="default")
 
 
 def _without_known(known: pa.Table, rows: pa.Table, identity: list[str]) -> pa.Table:
@@ -345,6 +350,15 @@ def _chunk_of(record: IngestionRecord, part: int, rows: pa.Table) -> Chunk:
         first=span.start,
         last=span.end - timedelta(microseconds=1),
         location="",
+    )
+
+
+def _differs(command: IngestDataCommand, record: IngestionRecord) -> bool:
+    """Whether the command is another one than the record's; its map may have been repaired since."""
+    return (command.metadata.dataset.name, command.span, command.payload_location) != (
+        record.metadata.dataset.name,
+        record.span,
+        record.payload_location,
     )
 
 

@@ -195,6 +195,9 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
     ):
         raise pa.ArrowInvalid("a number does not tell which unit of time it counts")
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    if is_number and (pa.types.is_temporal(column.type) or pa.types.is_boolean(column.type)):
+        raise pa.ArrowInvalid(f"{column.type} is no number")
     if pa.types.is_integer(kind) and pa.types.is_floating(column.type):
         # Data frames write a missing integer as NaN.
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)

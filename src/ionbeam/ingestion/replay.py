@@ -16,7 +16,7 @@ from ionbeam.messages.commands import IngestDataCommand
 from ionbeam.messages.topology import INGESTION_EXCHANGE, INGESTION_KEY
 from ionbeam.observations.timespan import TimeSpan
 from ionbeam.ports import BatchStore, Broker, StateStore
-from ionbeam.records import QuarantineEntry
+from ionbeam.records import QuarantineEntry, QuarantineStatus
 
 
 class Replay:
@@ -31,7 +31,9 @@ class Replay:
         self._scratch = scratch
 
     async def replay(self, entry: QuarantineEntry) -> IngestDataCommand:
-        """Order the ingestion of an entry's rows, or of its whole payload; twice is the same as once."""
+        """Order the ingestion of an entry's rows, or of its whole payload."""
+        if entry.status is QuarantineStatus.REPLAYED:
+            raise InvalidInput(f"{entry.id} was replayed already; what was refused again is in a newer entry")
         record = await self._state.ingestions.get(entry.ingestion_id)
         if record is None:
             raise InvalidInput(f"nothing is known of the ingestion {entry.ingestion_id} behind this entry")

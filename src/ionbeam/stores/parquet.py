@@ -3,8 +3,8 @@
 A chunk holds one hour of one ingestion, is written once and never changed, and carries its own
 description, so any engine that reads hive partitions can use the files as they lie::
 
-    observations/{dataset}/date=2024-01-01/hour=13/{ingestion_id}.parquet       the first part
-    observations/{dataset}/date=2024-01-01/hour=13/{ingestion_id}_1.parquet     more of them
+    observations/{dataset}/event_date=2024-01-01/event_hour=13/{ingestion_id}.parquet       the first part
+    observations/{dataset}/event_date=2024-01-01/event_hour=13/{ingestion_id}_1.parquet     more of them
 """
 
 import asyncio
@@ -98,8 +98,8 @@ def chunk_key(chunk: Chunk) -> str:
     hour = to_utc(chunk.hour)
     name = f"{chunk.ingestion_id}_{chunk.part}" if chunk.part else str(chunk.ingestion_id)
     return (
-        f"observations/{object_name(chunk.dataset)}/date={hour.date().isoformat()}"
-        f"/hour={hour.hour:02}/{name}.parquet"
+        f"observations/{object_name(chunk.dataset)}/event_date={hour.date().isoformat()}"
+        f"/event_hour={hour.hour:02}/{name}.parquet"
     )
 
 

@@ -166,19 +166,25 @@ def _take(c: sqlite3.Connection, row: sqlite3.Row, owner: str) -> BuildOrder:
         (owner, *key_values(key)),
     )
     chunks = tuple(chunks_in(c, key.dataset, key.span))
-    revision = current_revision(c, key)
+    bases = _bases_of(c, key)
+    ingestions = {str(chunk.ingestion_id) for chunk in chunks}.union(*(base.inputs for base in bases))
     return BuildOrder(
         key=key,
         version=row["version"],
         token=row["token"] + 1,
         attempt=row["attempts"] + 1,
         chunks=chunks,
-        maps=_maps_of(
-            c, {str(chunk.ingestion_id) for chunk in chunks}.union(revision.inputs if revision else ())
-        ),
-        revision=revision,
-        retired=bool(row["retired"]),
+        maps=_maps_of(c, ingestions),
+        revision=current_revision(c, key),
+        bases=bases,
     )
+
+
+def _bases_of(c: sqlite3.Connection, key: WindowKey) -> tuple[Revision, ...]:
+    values = (key.dataset, micros(key.span.start), micros(key.span.end) - 1)
+    found = c.execute(_WINDOWS_OVER, values).fetchall()
+    bases = [current_revision(c, rows.window_key(row)) for row in found if row["retired"]]
+    return tuple(sorted((base for base in bases if base), key=lambda base: base.sequence))
 
 
 def _maps_of(c: sqlite3.Connection, ingestions: set[str]) -> tuple[IngestionMetadata, ...]:

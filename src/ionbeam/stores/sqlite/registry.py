@@ -10,6 +10,7 @@ from ionbeam.observations.timespan import TimeSpan
 from ionbeam.ports import Clock
 from ionbeam.records import DatasetRecord, QuarantineEntry, QuarantineStatus
 from ionbeam.stores.sqlite.database import Database
+from ionbeam.stores.sqlite.ingestions import insert_quarantine
 from ionbeam.stores.sqlite.rows import micros, moment, quarantine_entry
 from ionbeam.stores.sqlite.windows import coverage
 
@@ -69,6 +70,10 @@ class SqliteQuarantineLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def add(self, entry: QuarantineEntry) -> None:
+        """Keep an entry once."""
+        await self._database.write(lambda c: insert_quarantine(c, entry))
 
     async def list(self, dataset: str | None = None) -> list[QuarantineEntry]:
         """Entries, oldest first."""

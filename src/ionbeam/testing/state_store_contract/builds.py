@@ -62,7 +62,7 @@ class BuildQueueContract:
         assert [chunk.ingestion_id.int for chunk in order.chunks] == [3, 1, 2]
         assert {chunk.hour for chunk in order.chunks} == {at(10)}
         assert sorted(order.maps, key=lambda m: m.version) == [a_dataset(), other_map]
-        assert (order.revision, order.retired) == (None, False)
+        assert (order.revision, order.bases) == (None, ())
 
     async def test_chunks_are_chosen_by_the_times_of_their_rows(self, store: StateStore) -> None:
         """Windows may be shorter than the hour of a chunk, or longer."""

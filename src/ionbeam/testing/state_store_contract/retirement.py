@@ -52,7 +52,7 @@ class RetirementContract:
         await store.builds.retire(key)
         await queued(store, 2)
         order = await claimed(other)
-        assert order.retired
+        assert [base.window for base in order.bases] == [key]
         assert order.revision == a_revision(first)
         assert [chunk.ingestion_id.int for chunk in order.chunks] == [2]
         assert order.maps == first.maps
@@ -81,7 +81,7 @@ class RetirementContract:
         await store.builds.settle(order, a_revision(order), None)
         assert len(await store.builds.retire(second)) == 1
         await store.windows.decide([Decision(first, WindowStatus.QUEUED, due_at=NOW)])
-        assert (await claimed(store)).retired
+        assert (await claimed(store)).bases
 
     async def test_a_window_of_another_length_counts_as_well(self, store: StateStore) -> None:
         """A dataset whose windows became longer still has the shorter ones."""
@@ -94,7 +94,7 @@ class RetirementContract:
         await built(store)
         assert len(await store.builds.retire(day)) == 2
         await store.windows.decide([Decision(hour, WindowStatus.QUEUED, due_at=NOW)])
-        assert (await claimed(store)).retired
+        assert (await claimed(store)).bases
 
     async def test_nothing_is_retired_while_an_ingestion_is_pending(self, store: StateStore) -> None:
         await store.log.append(a_command(9))
