@@ -485,3 +485,26 @@ class TestOnce:
     ) -> None:
         with pytest.raises(RuntimeError, match="await ingest"):
             ingest_sync([batch()], metadata, START, END, config, broker=broker)
+
+
+async def test_an_empty_answer_may_be_an_answer(tmp_path: Path, metadata: IngestionMetadata) -> None:
+    """A quiet span is covered, where the caller says that it was quiet."""
+    async with a_platform(tmp_path) as story:
+        client = IonbeamClient(
+            IonbeamClientConfig(), broker=story.platform.broker, store=story.platform.stores.objects
+        )
+        async with client:
+            with pytest.raises(ValueError, match="empty"):
+                await client.ingest(stream(), metadata, START, END)
+            await client.ingest(stream(), metadata, START, END, allow_empty=True)
+        await story.settle()
+        (covered,) = await story.state.datasets.coverage(metadata.dataset.name)
+    assert (covered.start, covered.end) == (START, END)
+
+
+async def test_a_time_that_is_text_is_refused_by_name(tmp_path: Path, metadata: IngestionMetadata) -> None:
+    broker = MemoryBroker()
+    client = IonbeamClient(IonbeamClientConfig(arrow_store_path=str(tmp_path)), broker=broker)
+    async with client:
+        with pytest.raises(TypeError, match="start_time"):
+            await client.ingest(stream(), metadata, "2024-01-01T00:00:00Z", END)  # type: ignore[arg-type]

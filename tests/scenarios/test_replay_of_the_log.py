@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ionbeam.ingestion import ingest
+from ionbeam.ingestion.payload import write_payload
 from ionbeam.messages.codec import decode
 from ionbeam.messages.commands import IngestDataCommand
+from ionbeam.observations.dataset import IngestionMetadata
+from ionbeam.observations.timespan import TimeSpan, parse_time
 from ionbeam.testing.scenario import Scenario, a_dataset, a_platform, a_row
 
 SPAN = ("2024-01-01T10:00:00Z", "2024-01-01T12:00:00Z")
@@ -65,24 +68,41 @@ async def replayed(
         return await story.files()
 
 
+async def accepted(
+    story: Scenario, number: int, rows: list[dict[str, Any]], metadata: IngestionMetadata
+) -> IngestDataCommand:
+    """An order that stands in the log and is not told yet."""
+    span = TimeSpan(*map(parse_time, SPAN))
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    payload = await write_payload(story.platform.stores.objects, "story", span, [table])
+    command = IngestDataCommand(
+        id=UUID(int=number),
+        metadata=metadata,
+        payload_location=payload.location,
+        start_time=span.start,
+        end_time=span.end,
+    )
+    await story.state.log.append(command)
+    return command
+
+
 async def lived(folder: Path, draw: random.Random, count: int, config: str) -> dict[str, bytes]:
-    """The windows after a day of contradictions, some of them told again out of order."""
-
-    async def tell_again(story: Scenario, commands: list[IngestDataCommand]) -> None:
-        for command in draw.sample(commands, len(commands) // 2):
-            await story.tell(command)
-
+    """The windows after a day of contradictions, told out of order and some of them twice."""
+    every = deliveries(draw, count)
+    every += [[row | {"owner": None} for row in rows] for rows in every[:2]]
     async with a_platform(folder, config=config) as story:
         commands: list[IngestDataCommand] = []
-        for number, rows in enumerate(deliveries(draw, count)):
-            table = pa.Table.from_pylist(rows, schema=SCHEMA)
-            metadata = draw.choice([OLD, NEW])
-            settle, ingestion_id = draw.random() < 0.6, UUID(int=number)
-            commands.append(
-                await story.ingest(table, *SPAN, metadata, ingestion_id=ingestion_id, settle=settle)
-            )
-            await tell_again(story, commands)
-        await story.settle()
+        while len(commands) < len(every):
+            news = []
+            for rows in every[len(commands) : len(commands) + draw.randrange(1, 4)]:
+                news.append(await accepted(story, len(commands) + len(news), rows, draw.choice([OLD, NEW])))
+            commands += news
+            again = draw.sample(commands, len(commands) // 2)
+            for command in draw.sample([*news, *again], len(news) + len(again)):
+                await story.tell(command)
+                if draw.random() < 0.5:
+                    await story.settle()
+            await story.settle()
         return await story.files()
 
 

@@ -92,3 +92,34 @@ async def test_a_backfill_in_a_process_of_its_own_tells_projections_elsewhere(
         assert await process.wait() == 0
         async with asyncio.timeout(30):
             await told.wait()
+
+
+async def test_a_clients_source_is_asked_by_schedule_and_by_hand(tmp_path: Path, rabbit_url: str) -> None:
+    """The platform schedules and backfills sources it does not own."""
+    asked: asyncio.Queue[tuple[datetime, datetime]] = asyncio.Queue()
+
+    async def fetch(start_time: datetime, end_time: datetime) -> None:
+        asked.put_nowait((start_time, end_time))
+
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"broker: {{url: '{rabbit_url}'}}\n"
+        f"data_dir: {tmp_path / 'data'}\n"
+        "scheduler: {windows: [{source_name: my_source, window_size: PT1H, trigger_interval: P1D}]}\n"
+    )
+    client = IonbeamClient(IonbeamClientConfig(amqp_url=rabbit_url, arrow_store_path=str(tmp_path / "data")))
+    client.register_trigger_handler("my_source", fetch)
+    async with client, asyncio.timeout(60):
+        ionbeam = [sys.executable, "-m", "ionbeam"]
+        up = await asyncio.create_subprocess_exec(*ionbeam, "up", "-c", str(config))
+        start, end = await asked.get()
+        assert end - start == timedelta(hours=1)
+        assert (end.hour, end.minute, end.second) == (0, 0, 0)
+
+        span = ["--start", "2024-01-01T00:00:00Z", "--end", "2024-01-03T00:00:00Z"]
+        by_hand = [*ionbeam, "source", "backfill", "my_source", "-c", str(config), *span]
+        assert await (await asyncio.create_subprocess_exec(*by_hand)).wait() == 0
+        days = sorted([await asked.get(), await asked.get()])
+        assert [(first.day, last.day) for first, last in days] == [(1, 2), (2, 3)]
+        up.terminate()
+        assert await up.wait() == 0
