@@ -131,7 +131,8 @@ class Site:
             pass
 
     async def rebuild(self) -> None:
-        await self.state.windows.decide([Decision(KEY, WindowStatus.QUEUED, due_at=self.clock.now())])
+        again = Decision(KEY, WindowStatus.QUEUED, due_at=self.clock.now(), forced=True)
+        await self.state.windows.decide([again])
         await self.build()
 
     async def window(self) -> WindowState:
@@ -348,6 +349,17 @@ async def test_a_lost_file_comes_back_with_the_next_build(site: Site):
 # Inputs that are deleted
 
 
+def an_order() -> IngestDataCommand:
+    """An order that nobody carries out."""
+    return IngestDataCommand(
+        id=UUID(int=99),
+        metadata=a_dataset(),
+        payload_location="raw/none.parquet",
+        start_time=KEY.span.start,
+        end_time=KEY.span.end,
+    )
+
+
 async def chunk_files(site: Site) -> int:
     return len([entry async for entry in site.objects.list("observations/")])
 
@@ -404,6 +416,22 @@ async def test_inputs_that_came_during_the_build_are_not_deleted(
     await deleting.take_in()
     await deleting.build()
     assert deleting.table().num_rows == 61
+    assert await chunk_files(deleting) == 0
+
+
+async def test_a_revision_that_stands_in_for_inputs_is_kept_however_old(deleting: Site):
+    await deleting.build([a_row(AT_FIVE, T=0.0)])
+    pending = an_order()
+    await deleting.state.log.append(pending)
+    for value in range(1, 8):
+        await deleting.build([a_row(AT_FIVE, f"S{value}", T=float(value))])
+    revisions = await deleting.revisions()
+    kept = {name for name in deleting.files() if name.startswith(".revisions")}
+    assert kept == {revisions[n].location for n in (0, -2, -1)}
+    assert deleting.table().num_rows == 8
+    await deleting.state.log.close(pending)
+    await deleting.build([a_row(AT_FIVE, "last")])
+    assert deleting.table().num_rows == 9
     assert await chunk_files(deleting) == 0
 
 
@@ -548,8 +576,10 @@ async def test_a_killed_builder_leaves_what_the_next_one_finishes(tmp_path: Path
             site = Site(folder, deleting=deletes)
             await Reconciler(site.state, site.broker, site.clock, site.builder.announce).reconcile()
             await site.build()
+        # What is outdated may lie there until the next revision.
+        kept = {revision.location for revision in (await site.revisions())[-KEPT_REVISIONS:]}
         found = (
-            site.files(),
+            {name: data for name, data in site.files().items() if name[0] != "." or name in kept},
             await site.revisions(),
             replace(await site.window(), attempts=0),
             {event.id for event in [*told, *site.broker.told]},

@@ -53,6 +53,25 @@ def test_a_wrong_value_is_a_misuse_and_names_the_key(ionbeam: Any, text: str, to
         assert result.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("logging: {level: loud}\n", "logging.level (line 1) is 'loud': "),
+        ("sources:\n  ioncannon:\n    late_share: 2\n", "sources.ioncannon.late_share (line 3) is 2: "),
+        ("scheduler:\n- 1\n", "scheduler (line 1) is [1]: "),
+    ],
+)
+def test_what_is_wrong_can_be_read_by_a_program(ionbeam: Any, text: str, told: str) -> None:
+    Path("config.yaml").write_text(text)
+    result = ionbeam("config", "check", "--json")
+    assert result.exit_code == 2
+    form = json.loads(result.stdout)
+    (error,) = form.pop("errors")
+    assert error.startswith(told)
+    assert result.stderr == f"Error: {error}\n"
+    assert form == {"file": "config.yaml", "valid": False, "warnings": []}
+
+
 def test_a_file_that_is_not_there_is_a_misuse(ionbeam: Any) -> None:
     result = ionbeam("config", "check", "-c", "nowhere.yaml")
     assert result.exit_code == 2

@@ -2,6 +2,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 
@@ -37,11 +39,26 @@ def test_an_entry_shows_its_rows_as_they_came(
     assert form["id"] == entry["id"]
     assert len(form["refused"]) == 2
     row = form["refused"][0]
-    assert list(row)[:4] == ["reason", "column", "value", "row"]
+    assert list(row) == ["reason", "column", "value", "row", "values"]
     assert row["reason"] in entry["reasons"]
-    assert row["station_id"].startswith("SYNTH_")
+    assert row["values"]["station_id"].startswith("SYNTH_")
     printed = ionbeam("quarantine", "show", entry["id"], "--data-dir", demo_folder).stdout
     assert f"first {entry['rows']} of {entry['rows']} rows" in printed
+
+
+def test_columns_of_the_payload_do_not_hide_what_is_wrong(
+    as_json: Any, ionbeam: Any, demo_copy: Path, entries: list[dict[str, Any]]
+) -> None:
+    path = demo_copy / entries[0]["location"]
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("reason", pa.array(["rain"] * table.num_rows)), path)
+    shown = ("quarantine", "show", entries[0]["id"], "--data-dir", demo_copy)
+    row = as_json(*shown)["refused"][0]
+    assert row["reason"] in entries[0]["reasons"]
+    assert row["values"]["reason"] == "rain"
+    printed = ionbeam(*shown).stdout
+    assert "values.reason" in printed
+    assert row["reason"] in printed.split("rows\n")[-1]
 
 
 def test_what_is_still_wrong_comes_back_as_a_new_entry(

@@ -61,9 +61,20 @@ def test_a_window_shows_its_revisions_and_where_they_come_from(
 
 
 @pytest.mark.parametrize(
-    "word", ["2024-06-01T10", "2024-06-01T10:00:00Z/PT1H", "2024-06-01T12:59:59+02:00", "2024-06-01T10:00Z"]
+    "word",
+    [
+        "2024-06-01T10",
+        "2024-06-01T10:00:00Z/PT1H",
+        "2024-06-01T12:59:59+02:00",
+        "2024-06-01T10:00Z",
+        "ioncannon_20240601T100000_PT1H",
+        "ioncannon_20240601T100000_PT1H.parquet",
+        "ionbeam-data/datasets/ioncannon_20240601T100000_PT1H.parquet",
+    ],
 )
-def test_a_window_is_named_by_its_label_or_a_time_inside(as_json: Any, demo_folder: Path, word: str) -> None:
+def test_a_window_is_named_by_its_label_its_file_or_a_time_inside(
+    as_json: Any, demo_folder: Path, word: str
+) -> None:
     form = as_json("window", "show", "ioncannon", word, "--data-dir", demo_folder)
     assert form["start"] == "2024-06-01T10:00:00Z"
 
@@ -74,6 +85,7 @@ def test_a_window_is_named_by_its_label_or_a_time_inside(as_json: Any, demo_fold
         ("ionkannon", "2024-06-01T10", "no dataset 'ionkannon'; did you mean 'ioncannon'?"),
         ("ioncannon", "2024-06-01", "begins more than one window of ioncannon: 2024-06-01T00:00:00Z/PT1H"),
         ("ioncannon", "2024-06-11T10:00:00Z", "no window of ioncannon '2024-06-11T10:00:00Z'; did you mean"),
+        ("ioncannon", "2024-06-01T10:30", "START: 2024-06-01T10:30:00 has no time zone; write"),
     ],
 )
 def test_what_is_not_there_is_a_misuse(
@@ -97,6 +109,13 @@ def test_a_rebuild_of_the_same_content_makes_no_revision(as_json: Any, demo_copy
     span = ("2024-06-01T02:00:00Z", "2024-06-01T05:00:00Z")
     form = as_json("window", "rebuild", "ioncannon", *span, "--data-dir", demo_copy)
     assert form["windows"] == {"built": 0, "revised": 0, "unchanged": 3}
+
+
+@pytest.mark.parametrize("start", ["ioncannon_20240601T020000_PT1H.parquet", "2024-06-01T02:00:00Z/PT1H"])
+def test_a_rebuild_may_start_at_a_window_that_is_named(as_json: Any, demo_copy: Path, start: str) -> None:
+    span = (start, "2024-06-01T05:00:00Z")
+    form = as_json("window", "rebuild", "ioncannon", *span, "--data-dir", demo_copy)
+    assert form["windows"]["unchanged"] == 3
 
 
 def test_a_rebuild_brings_a_lost_file_back_and_builds_what_waits(as_json: Any, demo_copy: Path) -> None:

@@ -234,6 +234,20 @@ def test_a_value_where_a_block_belongs_is_refused(text: str):
     assert "(line " in refusal(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("logging: {level: loud}", "logging.level (line 1) is 'loud': "),
+        ("observation_store: 1:30", "observation_store (line 1) is 1:30: "),
+        ("observation_store: 2024-06-01", "observation_store (line 1) is 2024-06-01: "),
+        ("observation_store: off", "observation_store (line 1) is off: "),
+        ("sources: {scheduler: {windows: [{source_name: on}]}}", "windows[0].source_name (line 1) is on: "),
+    ],
+)
+def test_a_wrong_value_is_told_as_it_is_written(text: str, told: str):
+    assert told in refusal(text)
+
+
 def test_a_refused_secret_is_not_repeated():
     message = refusal("broker:\n  url: ftp://me:hush@host/\ninfluxdb_common:\n  influxdb_token: [hush]\n")
     assert "broker.url" in message

@@ -289,6 +289,16 @@ async def test_an_older_value_that_comes_back_is_news(site: Site):
         assert record.tally.stored == 1
 
 
+async def test_a_value_may_go_back_within_one_payload(site: Site, monkeypatch: pytest.MonkeyPatch):
+    """What the first piece says comes after what was known, and before what the second one says."""
+    await site.ingest(1, [a_row(AT_FIVE, T=1.0)])
+    monkeypatch.setattr(ingest, "PIECE_ROWS", 1)
+    await site.ingest(2, [a_row(AT_FIVE, T=2.0), a_row(AT_FIVE, T=1.0), a_row(AT_FIVE, T=1.0)])
+    tables = [table for _, table in await site.stored(1, 2)]
+    assert merge(pa.concat_tables(tables), ["station_id"]).table[TEMPERATURE].to_pylist() == [1.0]
+    assert (await site.record(2)).tally == Tally(3, stored=2, duplicate=1)
+
+
 async def test_nothing_is_known_while_an_earlier_ingestion_is_pending(site: Site):
     await site.ingest(1, minutes(*HOUR))
     await site.state.log.append(await site.command(2, minutes(*HOUR)))

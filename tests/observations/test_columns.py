@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ionbeam.errors import MapInvalid
-from ionbeam.observations.columns import TIME_TYPE, arrow_type, canonical_schema, check_identity, raw_schema
+from ionbeam.observations.columns import (
+    TIME_TYPE,
+    arrow_type,
+    canonical_schema,
+    check_identity,
+    is_known,
+    raw_schema,
+)
 from ionbeam.observations.dataset import DataIngestionMap
 
 NOBODY_KNOWS = st.one_of(st.text(), st.text(alphabet="()[]{},'0123456789fiuSUVMmOb<>=|: "))
@@ -100,6 +107,17 @@ def test_a_dtype_name_has_its_arrow_type(dtype: str, expected: pa.DataType) -> N
 @given(NOBODY_KNOWS)
 def test_no_dtype_name_can_break_a_schema(dtype: str) -> None:
     assert isinstance(arrow_type(dtype), pa.DataType)
+
+
+@pytest.mark.parametrize("dtype", ["string", "category", "U10", "Int64", "float16", "datetime64[ns, UTC]"])
+def test_a_dtype_that_says_how_values_are_kept_is_known(dtype: str) -> None:
+    assert is_known(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["banana", "complex64", "", "__import__('os')"])
+def test_any_other_dtype_is_not_known_and_means_text(dtype: str) -> None:
+    assert not is_known(dtype)
+    assert arrow_type(dtype) == pa.string()
 
 
 @pytest.mark.parametrize("identity", [None, [], ["station_id"], ["station_id", "lat", "lon"], ["T_qc"]])

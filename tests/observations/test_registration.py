@@ -94,6 +94,23 @@ def test_a_sound_map_comes_back_unchanged_and_without_remarks() -> None:
     assert register(declared) == Registration(declared)
 
 
+def test_a_dtype_nobody_knows_is_told_with_what_becomes_of_the_column() -> None:
+    declared = metadata(variable("t", "air_temperature", "degC", dtype="banana"))
+    assert register(declared).findings == (
+        "column 't': 'banana' is no dtype Ionbeam knows; its values are kept as text",
+    )
+
+
+def test_columns_that_differ_only_in_case_are_told_once() -> None:
+    declared = metadata(
+        variable("t", "air_temperature", "degC"),
+        variable("T", "dew_point_temperature", "degC"),
+        tags=("site", "Site", "LAT"),
+    )
+    told = [finding.split(" differ only in case")[0] for finding in register(declared).findings]
+    assert told == ["columns 'lat' and 'LAT'", "columns 't' and 'T'", "columns 'site' and 'Site'"]
+
+
 @pytest.mark.parametrize("dataset", FEEDS)
 def test_every_published_feed_can_be_registered(dataset: str) -> None:
     registration = register(feed(dataset))

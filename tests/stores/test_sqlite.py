@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import re
 import sqlite3
 import subprocess
@@ -52,6 +53,21 @@ async def other(
 
 class TestSqliteStateStore(StateStoreContract):
     """The suite, with the fixtures above."""
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("ionbeam.stores.sqlite.database.os.open", refuse)
+    with pytest.raises(StoreUnavailable, match=f"{tmp_path} cannot be written: Read-only file system"):
+        Database(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailable, match="file/state cannot be written: Not a directory"):
+        Database(tmp_path / "file" / "state")
 
 
 def test_it_is_a_state_store(store: SqliteStateStore):

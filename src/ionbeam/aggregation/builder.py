@@ -40,7 +40,7 @@ SLICE_ROWS = 1 << 21
 
 MAX_ATTEMPTS = 12
 KEPT_REVISIONS = 2
-"""The files of older revisions are deleted; their records stay."""
+"""The files of older revisions are deleted, unless they stand in for inputs; their records stay."""
 
 _FIRST_BACKOFF = timedelta(seconds=5)
 _LAST_BACKOFF = timedelta(minutes=10)
@@ -210,6 +210,7 @@ class WindowBuilder:
         )
         try:
             await self.announce(event)
+            await self._delete_outdated(order, revision)
         except IonbeamError as error:
             # The window is built; its event stays open in the log and is told again.
             log.warning("announcement failed", dataset=order.key.dataset, reason=str(error))
@@ -234,7 +235,12 @@ class WindowBuilder:
             published = revisions[-1]
             await self._datasets.copy(published.location, f"{key.file_stem}.parquet")
             await self._datasets.put(f"{key.file_stem}.manifest.json", _manifest(published), overwrite=True)
-        kept = {revision.location for revision in revisions[-KEPT_REVISIONS:]}
+
+    async def _delete_outdated(self, order: BuildOrder, built: Revision) -> None:
+        revisions = await self._newest(order.key)
+        if revisions[-1].number != built.number:
+            return  # a newer build knows better which revisions stand in for deleted inputs
+        kept = {revision.location for revision in (*revisions[-KEPT_REVISIONS:], *order.bases)}
         await self._datasets.delete([r.location for r in revisions if r.location not in kept])
 
     async def _newest(self, key: WindowKey) -> list[Revision]:

@@ -18,11 +18,20 @@ def check(place: Place, as_json: Json = False) -> None:
     """Read the configuration as a start would; wrong values end with exit code 2, warnings do not."""
     from ionbeam.cli import rendering
     from ionbeam.config import load
+    from ionbeam.config.loading import find
+    from ionbeam.errors import ConfigInvalid
 
-    loaded = load(place.config, place.data_dir)
-    warnings = _warnings(loaded)
+    try:
+        loaded = load(place.config, place.data_dir)
+        warnings = _warnings(loaded)
+    except ConfigInvalid as error:
+        if as_json:
+            rendering.print_json(
+                {"file": find(place.config), "valid": False, "errors": [str(error)], "warnings": []}
+            )
+        raise
     if as_json:
-        rendering.print_json({"file": loaded.origin, "valid": True, "warnings": warnings})
+        rendering.print_json({"file": loaded.origin, "valid": True, "errors": [], "warnings": warnings})
         return
     origin = rendering.short_path(loaded.origin) if loaded.origin else "no file, defaults only"
     for warning in warnings:

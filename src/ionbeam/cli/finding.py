@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from ionbeam.cli.failures import Misuse
-from ionbeam.errors import InvalidInput
+from ionbeam.errors import InvalidInput, NaiveDatetime
 from ionbeam.observations.timespan import TimeSpan, format_duration, parse_time
 from ionbeam.ports import StateStore
 from ionbeam.records import QuarantineEntry, WindowKey, WindowState
@@ -53,19 +53,27 @@ async def dataset_of(state: StateStore, text: str) -> str:
 
 
 async def window_of(state: StateStore, dataset: str, text: str) -> WindowState:
-    """The window that ``text`` names: by its label or the beginning of it, or by a time inside."""
+    """The window that ``text`` names: by its name or the beginning of it, its file, or a time inside."""
     windows = await state.windows.windows(dataset)
+    if named := _named(windows, text):
+        return named
     labels = {window_label(window.key): window for window in windows}
     begun = [label for label in labels if label.startswith(text)]
     if len(begun) == 1:
         return labels[begun[0]]
     if not begun and _is_time(text):
-        instant = parse_time(text)
+        instant = time_of(text, "START")
         at = TimeSpan(instant, instant + timedelta(microseconds=1))
         inside = [label for label, window in labels.items() if window.key.span.overlaps(at)]
         if len(inside) == 1:
             return labels[inside[0]]
     return labels[one_of(f"window of {dataset}", text, list(labels))]
+
+
+async def start_of(state: StateStore, dataset: str, text: str) -> datetime:
+    """The time that ``text`` is, or where the window of that name or file starts."""
+    named = _named(await state.windows.windows(dataset), text)
+    return named.key.start if named else time_of(text, "START")
 
 
 async def entry_of(state: StateStore, text: str) -> QuarantineEntry:
@@ -79,9 +87,18 @@ def window_label(key: WindowKey) -> str:
     return f"{key.start:%Y-%m-%dT%H:%M:%SZ}/{format_duration(key.length)}"
 
 
+def _named(windows: Sequence[WindowState], text: str) -> WindowState | None:
+    """The window with exactly this label, or published in the file of this name."""
+    stem = text.rpartition("/")[2].removesuffix(".parquet")
+    return next((w for w in windows if window_label(w.key) == text or w.key.file_stem == stem), None)
+
+
 def _is_time(text: str) -> bool:
+    """Whether ``text`` is a time, be it without a zone."""
     try:
         parse_time(text)
+    except NaiveDatetime:
+        return True
     except InvalidInput:
         return False
     return True

@@ -55,7 +55,7 @@ def show(
         rendering.print_json(form)
         return
     rendering.print_facts({name: value for name, value in form.items() if name != "refused"})
-    rows = form["refused"]
+    rows = [_flat(row) for row in form["refused"]]
     # Columns that are empty in every row would only push the others apart.
     columns = [name for name in rows[0] if any(row[name] is not None for row in rows)] if rows else []
     title = f"\nfirst {len(rows)} of {form['rows']} rows" if rows else "\nthe whole payload was refused"
@@ -105,21 +105,28 @@ def entry_form(entry: "QuarantineEntry") -> dict[str, Any]:
 
 
 def _refused(stores: "Stores", entry: "QuarantineEntry", limit: int) -> list[dict[str, Any]]:
-    """The first rows of an entry, what is wrong before the row itself; none of a whole payload."""
+    """The first rows of an entry, each with what is wrong and its ``values``; none of a whole payload."""
     from ionbeam.ingestion.mapping import COLUMN, REASON, ROW, VALUE
     from ionbeam.ingestion.replay import read_rejects
 
     if entry.rows == 0:
         return []
     rows: list[dict[str, Any]] = read_rejects(stores.objects, entry).slice(0, limit).to_pylist()
-    first = {REASON: "reason", COLUMN: "column", VALUE: "value", ROW: "row"}
+    facts = {REASON: "reason", COLUMN: "column", VALUE: "value", ROW: "row"}
     return [
         {
-            **{name: row[key] for key, name in first.items()},
-            **{k: v for k, v in row.items() if k not in first},
+            **{name: row[key] for key, name in facts.items()},
+            "values": {k: v for k, v in row.items() if k not in facts},
         }
         for row in rows
     ]
+
+
+def _flat(refused: dict[str, Any]) -> dict[str, Any]:
+    """A refused row as one line of a table, where its own columns do not hide what is wrong."""
+    facts = {name: value for name, value in refused.items() if name != "values"}
+    own = {f"values.{k}" if k in facts else k: v for k, v in refused["values"].items()}
+    return {**facts, **own}
 
 
 async def _replayed(platform: "Platform", entry: str | None) -> dict[str, Any]:

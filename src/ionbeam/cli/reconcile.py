@@ -1,6 +1,6 @@
 """`ionbeam reconcile`: what was cut off, and finishing it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -8,6 +8,7 @@ from ionbeam.cli.failures import FAILED, warn
 from ionbeam.cli.options import Json, Place, placed
 
 if TYPE_CHECKING:
+    from ionbeam.records import WindowKey
     from ionbeam.wiring import Platform, Stores
 
 WORK = {
@@ -18,29 +19,41 @@ WORK = {
 }
 """What an open message of each kind means."""
 
-PARKED = "windows_parked"
-
 
 @placed
 def reconcile(place: Place, as_json: Json = False) -> None:
-    """Find work that was cut off and finish it; fails when some of it cannot be finished now."""
+    """Find work that was cut off and finish it, and publish lost files again.
+
+    Fails when some of it cannot be finished now, and while the build of a window fails.
+    """
     from ionbeam.cli import rendering, session
 
     loaded = session.prepare(place)
     found = session.look(loaded, _due)
-    session.operate(loaded, lambda platform: _finish(platform, found))
+    restored = session.operate(loaded, lambda platform: _finish(platform, found))
     left = session.look(loaded, _due)
+    failing = session.look(loaded, _failing)
     if as_json:
-        rendering.print_json({"found": found, "left": left})
-    elif found:
-        rendering.print_facts({"found": _spoken(found), "left": _spoken(left) or "nothing"})
+        names = [_window_form(key) for key in restored]
+        rendering.print_json({"found": found, "left": left, "restored": names, "failing": failing})
+    elif found or restored or failing:
+        files = f"{len(restored)} published files" if restored else ""
+        rendering.print_facts(
+            {"found": _spoken(found), "left": _spoken(left) or "nothing", "restored": files}
+        )
     else:
         typer.echo("Nothing was left undone.")
+    for window in failing:
+        warn(
+            f"Error: {window['dataset']} {window['window']} is {window['status']} after "
+            f"{window['attempts']} failed builds: {window['reason']}"
+        )
     if left:
         warn(
             f"Error: {_spoken(left)} could not be finished; run `ionbeam reconcile -v` to see why, "
             "or later when another process has them in hand"
         )
+    if left or failing:
         raise typer.Exit(FAILED)
 
 
@@ -56,24 +69,42 @@ async def _due(stores: "Stores") -> dict[str, int]:
     for window in await stores.state.windows.windows():
         if window.status is WindowStatus.QUEUED and window.due_at is not None and window.due_at <= now:
             due["windows_to_build"] += 1
-        elif window.status is WindowStatus.PARKED:
-            due[PARKED] += 1
     return dict(due)
 
 
-async def _finish(platform: "Platform", found: dict[str, int]) -> None:
+async def _failing(stores: "Stores") -> list[dict[str, Any]]:
+    """Windows whose build failed and that wait to be tried again, or for somebody."""
+    from ionbeam.records import WindowStatus
+
+    return [
+        {
+            **_window_form(window.key),
+            "status": window.status.value,
+            "reason": window.reason,
+            "attempts": window.attempts,
+            "due_at": window.due_at,
+        }
+        for window in await stores.state.windows.windows()
+        if window.status is WindowStatus.PARKED or (window.status is WindowStatus.QUEUED and window.attempts)
+    ]
+
+
+async def _finish(platform: "Platform", found: dict[str, int]) -> "list[WindowKey]":
+    """Finish what is due; the windows whose lost files were published again."""
     from ionbeam.cli import progress
 
     async def left() -> int:
-        return _to_do(await _due(platform.stores))
+        return sum((await _due(platform.stores)).values())
 
-    async with progress.following("finishing", _to_do(found), left):
+    async with progress.following("finishing", sum(found.values()), left):
         await platform.drain()
+    return await platform.builder.restore_missing()
 
 
-def _to_do(work: dict[str, int]) -> int:
-    """How much of the work goes on by itself."""
-    return sum(count for kind, count in work.items() if kind != PARKED)
+def _window_form(key: "WindowKey") -> dict[str, Any]:
+    from ionbeam.cli.finding import window_label
+
+    return {"dataset": key.dataset, "window": window_label(key)}
 
 
 def _spoken(work: dict[str, int]) -> str:

@@ -18,7 +18,10 @@ app = typer.Typer(no_args_is_help=True, help="Windows of event time, their revis
 
 Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="The dataset; its first letters will do.")]
 Window = Annotated[
-    str, typer.Argument(metavar="START", help="A window's start, a time inside it, or how its name begins.")
+    str,
+    typer.Argument(
+        metavar="START", help="A window's start, a time inside it, how its name begins, or its file's name."
+    ),
 ]
 
 COLUMNS = ("dataset", "window", "status", "reason", "revision", "rows", "file")
@@ -208,7 +211,7 @@ async def _span_to_rebuild(platform: "Platform", dataset: str, start: str, end: 
     state = platform.stores.state
     if end is None:
         return (await finding.window_of(state, dataset, start)).key.span
-    first, last = finding.time_of(start, "START"), finding.time_of(end, "END")
+    first, last = await finding.start_of(state, dataset, start), finding.time_of(end, "END")
     if last <= first:
         raise Misuse(f"END {end} is not after START {start}")
     span = TimeSpan(first, last)

@@ -31,6 +31,8 @@ class Document:
     """Keys as text; keys without a value are left out, as if they were not there."""
     lines: dict[KeyPath, int] = field(default_factory=dict)
     """The line each key stands on, from 1."""
+    written: dict[KeyPath, str] = field(default_factory=dict)
+    """Values as the file writes them (YAML reads ``1:30`` as 90), variables filled in."""
     remarks: tuple[str, ...] = ()
 
     def where(self, path: KeyPath) -> str:
@@ -57,7 +59,7 @@ def parse(text: str, name: str, environment: Mapping[str, str] = os.environ) -> 
         reader = _Reader(loader, name, environment)
         values: dict[str, Any] = {}
         reader.fill(values, root, ())
-        return Document(values, reader.lines, tuple(reader.remarks))
+        return Document(values, reader.lines, reader.written, tuple(reader.remarks))
     except yaml.YAMLError as error:
         raise ConfigInvalid(f"{name} is not valid YAML: {' '.join(str(error).split())}") from error
     finally:
@@ -72,6 +74,7 @@ class _Reader:
         self._name = name
         self._environment = environment
         self.lines: dict[KeyPath, int] = {}
+        self.written: dict[KeyPath, str] = {}
         self.remarks: list[str] = []
 
     def fill(self, target: dict[str, Any], node: yaml.MappingNode, path: KeyPath) -> None:
@@ -115,7 +118,10 @@ class _Reader:
             self.lines.update({(*path, i): item.start_mark.line + 1 for i, item in enumerate(node.value)})
             return [self._value(item, (*path, i)) for i, item in enumerate(node.value)]
         value = self._loader.construct_object(node)
-        return self._interpolated(value, path) if isinstance(value, str) else value
+        if isinstance(value, str):
+            value = self._interpolated(value, path)
+        self.written[path] = value if isinstance(value, str) else str(node.value)
+        return value
 
     def _interpolated(self, text: str, path: KeyPath) -> str:
         def replacement(match: re.Match[str]) -> str:

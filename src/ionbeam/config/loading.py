@@ -41,6 +41,7 @@ WITHOUT_EFFECT = {
 """Published keys that are accepted and do nothing, with the reason."""
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def load(path: Path | None = None, data_dir: Path | None = None) -> Loaded:
     ``data_dir`` overrides the file. `ConfigInvalid` names every wrong key with its line, its value
     and what is allowed.
     """
-    origin = _find(path)
+    origin = find(path)
     document = _read(origin)
     values, moved = _with_nested_sources(document)
     if data_dir is not None:
@@ -82,7 +83,8 @@ def load(path: Path | None = None, data_dir: Path | None = None) -> Loaded:
     return Loaded(settings, warnings, origin, moved)
 
 
-def _find(path: Path | None) -> Path | None:
+def find(path: Path | None = None) -> Path | None:
+    """The file that `load` reads; None where defaults apply."""
     if path is not None:
         return path
     if named := os.environ.get(CONFIG_PATH_VARIABLE):
@@ -110,7 +112,7 @@ def _with_nested_sources(document: Document) -> tuple[dict[str, Any], Document]:
     Published configurations also write ``ioncannon:`` at the top and ``sources.scheduler``.
     """
     values = dict(document.values)
-    lines = dict(document.lines)
+    lines, written = dict(document.lines), dict(document.written)
     sources = _block(values.get("sources", {}), ("sources",), document)
     moves: list[tuple[KeyPath, KeyPath]] = []
     for name in [n for n in values if _is_source(n)]:
@@ -121,12 +123,16 @@ def _with_nested_sources(document: Document) -> tuple[dict[str, Any], Document]:
         moves.append((("sources", "scheduler"), ("scheduler",)))
         _refuse_both("scheduler" in values, *moves[-1], document)
         values["scheduler"] = sources.pop("scheduler")
-    for written, target in moves:
-        lines.update(
-            {target + p[len(written) :]: n for p, n in document.lines.items() if p[: len(written)] == written}
-        )
+    for moved, target in moves:
+        lines.update(_moved(document.lines, moved, target))
+        written.update(_moved(document.written, moved, target))
     values["sources"] = {ALIASES.get(name, name): block for name, block in sources.items()}
-    return values, Document(values, lines)
+    return values, Document(values, lines, written)
+
+
+def _moved(facts: Mapping[KeyPath, T], moved: KeyPath, target: KeyPath) -> dict[KeyPath, T]:
+    """What is known of a block and all below it, under the path it has now."""
+    return {target + p[len(moved) :]: fact for p, fact in facts.items() if p[: len(moved)] == moved}
 
 
 def _block(value: Any, path: KeyPath, document: Document) -> dict[str, Any]:
@@ -226,5 +232,6 @@ def _fault(fault: Any, path: KeyPath, document: Document) -> str:
     wanted = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "missing":
         return f"{document.where(where)} is missing"
-    value = masked(fault["input"], str(where[-1]))
-    return f"{document.where(where)} is {value!r}: {wanted}"
+    value = masked(document.written.get(where, fault["input"]), str(where[-1]))
+    is_text = isinstance(fault["input"], str) or not isinstance(value, str)
+    return f"{document.where(where)} is {repr(value) if is_text else value}: {wanted}"

@@ -6,7 +6,7 @@ killed ingestion starts over and writes the same objects. Nothing it wrote count
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -211,11 +211,11 @@ class Ingestion:
         progress.tally += Tally(received=mapped.observations.num_rows, duplicate=merged.folded)
         # Together, because writes that wait for the disk at the same time share its flushes; not all at
         # once, because each may hold an hour of what is known.
-        slots = asyncio.Semaphore(HOURS_AT_ONCE)
+        slots, parts = asyncio.Semaphore(HOURS_AT_ONCE), tuple(progress.chunks)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._keep_hour(record, piece, rows, identity, slots))
+                    group.create_task(self._keep_hour(record, piece, rows, parts, slots))
                     for rows in _by_hour(merged.table)
                 ]
         except BaseExceptionGroup as errors:
@@ -230,23 +230,28 @@ class Ingestion:
         record: IngestionRecord,
         piece: int,
         rows: pa.Table,
-        identity: list[str],
+        parts: Sequence[Chunk],
         slots: asyncio.Semaphore,
     ) -> tuple[Chunk | None, int]:
         """The chunk of one hour's news, None when all is known, and how many rows came."""
         async with slots:
-            fresh = await self._fresh(record, rows, identity)
+            fresh = await self._fresh(record, rows, parts)
             if fresh.num_rows == 0:
                 return None, rows.num_rows
             return await self._observations.write(_chunk_of(record, piece, fresh), fresh), rows.num_rows
 
-    async def _fresh(self, record: IngestionRecord, rows: pa.Table, identity: list[str]) -> pa.Table:
-        """The rows that are not already known, as far as that can be told safely and in bounded memory."""
+    async def _fresh(self, record: IngestionRecord, rows: pa.Table, parts: Sequence[Chunk]) -> pa.Table:
+        """The rows that are not already known, as far as that can be told safely and in bounded memory.
+
+        What earlier ``parts`` of the payload have said since counts as known as well: a value may go
+        back to an older one.
+        """
         span = _span_of(rows)
         before = await self._state.ingestions.chunks_before(
             record.metadata.dataset.name, align(span.start, _HOUR), record.sequence
         )
-        near = [chunk for chunk in before or () if chunk.first < span.end and chunk.last >= span.start]
+        near = _near(before or (), span)
+        near += _near(parts if near else (), span)
         if not near or sum(chunk.rows for chunk in near) > KNOWN_ROWS_LIMIT:
             return rows
         for ingestion_id in {chunk.ingestion_id for chunk in near}:
@@ -259,6 +264,7 @@ class Ingestion:
         except (ObjectCorrupt, ObjectMissing) as error:
             log.warning("known rows unreadable", dataset=record.metadata.dataset.name, reason=str(error))
             return rows
+        identity = record.metadata.ingestion_map.identity_columns()
         return await asyncio.to_thread(_without_known, pa.concat_tables(tables), rows, identity)
 
     async def _refuse(self, command: IngestDataCommand, rows: int, error: InvalidInput) -> None:
@@ -316,6 +322,10 @@ def _pieces(payload: pq.ParquetFile, metadata: IngestionMetadata) -> Iterator[Ma
             first_row += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise _as_malformed(error, f"cannot be read behind row {first_row}") from error
+
+
+def _near(chunks: Sequence[Chunk], span: TimeSpan) -> list[Chunk]:
+    return [chunk for chunk in chunks if chunk.first < span.end and chunk.last >= span.start]
 
 
 def _without_known(known: pa.Table, rows: pa.Table, identity: list[str]) -> pa.Table:

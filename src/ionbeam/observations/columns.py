@@ -31,17 +31,28 @@ def arrow_type(dtype: str) -> pa.DataType:
 
     Half floats become single ones: Arrow computes next to nothing with halves.
     """
+    return _known_type(dtype) or pa.string()
+
+
+def is_known(dtype: str) -> bool:
+    """Whether a dtype name says how values are kept; they are kept as text where it does not."""
+    return _known_type(dtype) is not None
+
+
+def _known_type(dtype: str) -> pa.DataType | None:
     name = dtype.removesuffix("[pyarrow]")
     if name.startswith("datetime64"):
         return TIME_TYPE
-    # Anything richer numpy would evaluate as an expression, and a dtype may come from anybody.
-    if name in _STRINGS or not _SIMPLE.fullmatch(name):
+    if name in _STRINGS:
         return pa.string()
+    # Anything richer numpy would evaluate as an expression, and a dtype may come from anybody.
+    if not _SIMPLE.fullmatch(name):
+        return None
     try:
         known = np.dtype(_PANDAS.get(name, name))
         kind = TIME_TYPE if known.kind == "M" else pa.from_numpy_dtype(known)
     except (TypeError, pa.ArrowNotImplementedError):
-        return pa.string()
+        return None
     return pa.float32() if pa.types.is_float16(kind) else kind
 
 

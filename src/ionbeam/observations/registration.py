@@ -20,11 +20,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ionbeam.errors import InvalidInput, MapInvalid
-from ionbeam.observations.columns import AXES, LATITUDE, LONGITUDE, TIME, check_identity
+from ionbeam.observations.columns import AXES, LATITUDE, LONGITUDE, TIME, check_identity, is_known
 from ionbeam.observations.dataset import DataIngestionMap, IngestionMetadata
 from ionbeam.observations.naming import LONGEST_NAME, object_name
 from ionbeam.observations.units import Conversion, check_unit, converter, fits
-from ionbeam.observations.variable import SEPARATOR, CanonicalVariable, LatitudeAxis, LongitudeAxis
+from ionbeam.observations.variable import (
+    SEPARATOR,
+    CanonicalVariable,
+    LatitudeAxis,
+    LongitudeAxis,
+    MetadataVariable,
+)
 from ionbeam.observations.vocabulary import check_quantity
 
 V = TypeVar("V")
@@ -60,7 +66,8 @@ def register(metadata: IngestionMetadata) -> Registration:
     faults = [*_name_faults(dataset), *notes.faults, *_column_faults(changed), *_identity_faults(changed)]
     if faults:
         raise MapInvalid(f"the map of dataset {dataset!r} cannot work: " + "; ".join(faults))
-    return Registration(metadata.model_copy(update={"ingestion_map": changed}), tuple(notes.findings))
+    findings = (*notes.findings, *_dtype_findings(changed), *_case_findings(changed))
+    return Registration(metadata.model_copy(update={"ingestion_map": changed}), findings)
 
 
 def suspect_columns(observations: pa.Table, ingestion_map: DataIngestionMap) -> tuple[str, ...]:
@@ -162,6 +169,36 @@ def _column_faults(ingestion_map: DataIngestionMap) -> list[str]:
         *_repeats("column", mapped),
         *_repeats("canonical name", canonical),
         *(f"metadata column {c!r} has the name of another output column" for c in metadata if c in taken),
+    ]
+
+
+def _dtype_findings(ingestion_map: DataIngestionMap) -> list[str]:
+    m = ingestion_map
+    variables: list[CanonicalVariable | MetadataVariable] = [*m.canonical_variables, *m.metadata_variables]
+    return [
+        f"column {v.column!r}: {v.dtype!r} is no dtype Ionbeam knows; its values are kept as text"
+        for v in variables
+        if not is_known(v.dtype)
+    ]
+
+
+def _case_findings(ingestion_map: DataIngestionMap) -> list[str]:
+    """Names of one table, the payload or the published one, that many engines take for the same."""
+    m = ingestion_map
+    metadata = [v.column for v in m.metadata_variables]
+    axes = [m.datetime.from_col or TIME, m.lat.from_col or LATITUDE, m.lon.from_col or LONGITUDE]
+    tables = (
+        [*axes, *(v.column for v in m.canonical_variables), *metadata],
+        [*AXES, *(v.canonical_name() for v in m.canonical_variables), *metadata],
+    )
+    alike: dict[tuple[int, str], dict[str, None]] = {}
+    for table, names in enumerate(tables):
+        for name in names:
+            alike.setdefault((table, name.casefold()), {})[name] = None
+    groups = dict.fromkeys(tuple(names) for names in alike.values() if len(names) > 1)
+    return [
+        f"columns {' and '.join(map(repr, names))} differ only in case; engines that ignore it see one"
+        for names in groups
     ]
 
 

@@ -183,8 +183,13 @@ def _take(c: sqlite3.Connection, row: sqlite3.Row, owner: str) -> BuildOrder:
 def _bases_of(c: sqlite3.Connection, key: WindowKey) -> tuple[Revision, ...]:
     values = (key.dataset, micros(key.span.start), micros(key.span.end) - 1)
     found = c.execute(_WINDOWS_OVER, values).fetchall()
-    bases = [current_revision(c, rows.window_key(row)) for row in found if row["retired"]]
-    return tuple(sorted((base for base in bases if base), key=lambda base: base.sequence))
+    bases = [_revision(c, rows.window_key(row), row["base"]) for row in found if row["base"]]
+    return tuple(sorted(bases, key=lambda base: base.sequence))
+
+
+def _revision(c: sqlite3.Connection, key: WindowKey, number: int) -> Revision:
+    query = f"SELECT * FROM revisions WHERE {_KEY} AND number = ?"
+    return rows.revision(c.execute(query, (*key_values(key), number)).fetchone())
 
 
 def _maps_of(c: sqlite3.Connection, ingestions: set[str]) -> tuple[IngestionMetadata, ...]:
@@ -230,7 +235,9 @@ def _retire(c: sqlite3.Connection, chunk: Chunk) -> None:
         return
     c.execute(f"UPDATE chunks SET retired = 1 WHERE {_CHUNK}", _chunk_key(chunk))
     c.executemany(
-        f"UPDATE windows SET retired = 1 WHERE {_KEY}",
+        "UPDATE windows AS w SET base = (SELECT MAX(number) FROM revisions AS r WHERE "
+        "r.dataset = w.dataset AND r.length_us = w.length_us AND r.start_us = w.start_us) "
+        f"WHERE {_KEY}",
         [key_values(rows.window_key(row)) for row in windows],
     )
 

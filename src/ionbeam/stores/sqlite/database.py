@@ -22,17 +22,20 @@ class Database:
     """Runs functions over one SQLite connection, each in a transaction of its own.
 
     ``folder`` holds ``state.sqlite`` and ``owners/``. A commit is on disk when `write` returns.
+    `StoreUnavailable` when the folder cannot be written or the file cannot be used.
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "state.sqlite"
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._owners = folder / "owners"
-        self._owners.mkdir(exist_ok=True)
         self.owner = uuid4().hex
-        self._lock = self._hold(self.owner)
-        self._sweep_owners()
+        try:
+            self._owners.mkdir(parents=True, exist_ok=True)
+            self._lock = self._hold(self.owner)
+            self._sweep_owners()
+        except OSError as error:
+            raise StoreUnavailable(f"the state in {folder} cannot be written: {error.strerror}") from error
         self._connection = self._thread.submit(self._connect).result()
 
     def _connect(self) -> sqlite3.Connection:

@@ -67,7 +67,7 @@ CREATE TABLE IF NOT EXISTS windows (
     due_us        INTEGER,
     attempts      INTEGER NOT NULL DEFAULT 0,
     tried_version INTEGER NOT NULL DEFAULT 0,
-    retired       INTEGER NOT NULL DEFAULT 0,
+    base          INTEGER,
     token         INTEGER NOT NULL DEFAULT 0,
     owner         TEXT,
     PRIMARY KEY (dataset, length_us, start_us)

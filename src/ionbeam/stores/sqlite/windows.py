@@ -22,6 +22,15 @@ from ionbeam.stores.sqlite.rows import key_values, micros
 _TOLERANCE_US = GAP_TOLERANCE // MICROSECOND
 _KEY = "dataset = ? AND length_us = ? AND start_us = ?"
 
+_FAILED = "(attempts > 0 AND tried_version = version)"
+_WAITS = f"?1 = '{WindowStatus.WAITING}'"
+_IS_ANSWERED = f"(status = '{WindowStatus.QUEUED}' OR version = built_version)"
+_DECIDED = (
+    "dataset = ?5 AND length_us = ?6 AND start_us = ?7 "
+    f"AND (?4 OR NOT ({_FAILED} OR ({_WAITS} AND {_IS_ANSWERED})))"
+)
+"""Whether a decision (?1 status, ?4 forced) applies to a window."""
+
 
 class SqliteWindowLedger:
     """`ports.WindowLedger` in SQLite."""
@@ -59,7 +68,7 @@ class SqliteWindowLedger:
         return await self._database.read(work)
 
     async def decide(self, decisions: Sequence[Decision]) -> None:
-        """Queue windows or note what they wait for.
+        """Queue windows or note what they wait for, see `ports.WindowLedger`.
 
         Coverage only grows: what says "wait" although the window was queued or built meanwhile was
         decided on older facts and is dropped.
@@ -67,12 +76,15 @@ class SqliteWindowLedger:
 
         def work(c: sqlite3.Connection) -> None:
             c.executemany(
-                "UPDATE windows SET status = ?1, reason = ?2, due_us = ?3, attempts = 0 "
-                "WHERE dataset = ?4 AND length_us = ?5 AND start_us = ?6 AND "
-                f"(?1 != '{WindowStatus.WAITING}' "
-                f"OR (status != '{WindowStatus.QUEUED}' AND version != built_version))",
+                f"UPDATE windows SET status = ?1, reason = ?2, due_us = ?3, attempts = 0 WHERE {_DECIDED}",
                 [
-                    (d.status, d.reason, None if d.due_at is None else micros(d.due_at), *key_values(d.key))
+                    (
+                        d.status,
+                        d.reason,
+                        None if d.due_at is None else micros(d.due_at),
+                        d.forced,
+                        *key_values(d.key),
+                    )
                     for d in decisions
                 ],
             )

@@ -145,15 +145,43 @@ class BuildQueueContract:
         assert again is not None
         assert again.attempt == 2
 
-    async def test_a_parked_window_waits_until_it_is_decided_about(self, store: StateStore) -> None:
+    async def test_a_failed_build_keeps_its_pause_until_there_are_news(self, store: StateStore) -> None:
+        [key] = await queued(store)
+        later = NOW + timedelta(minutes=5)
+        await store.builds.fail(await claimed(store), "disk full", later)
+        for status in (WindowStatus.QUEUED, WindowStatus.WAITING):
+            await store.windows.decide([Decision(key, status, due_at=NOW)])
+        window = await the_window(store)
+        assert (window.status, window.reason, window.due_at) == ("queued", "disk full", later)
+        await queued(store, 2)
+        assert (await claimed(store)).attempt == 1
+
+    async def test_a_parked_window_stays_parked_until_there_are_news(self, store: StateStore) -> None:
         [key] = await queued(store)
         await store.builds.fail(await claimed(store), "unreadable", None)
+        for status in (WindowStatus.QUEUED, WindowStatus.WAITING):
+            await store.windows.decide([Decision(key, status, due_at=NOW)])
         window = await the_window(store)
         assert (window.status, window.reason, window.due_at) == ("parked", "unreadable", None)
         assert await store.builds.claim(NOW + timedelta(days=999)) is None
         assert await store.builds.next_due() is None
-        await store.windows.decide([Decision(key, WindowStatus.QUEUED, due_at=NOW)])
+        await queued(store, 2)
         assert (await claimed(store)).attempt == 1
+
+    async def test_force_takes_a_failed_window_up_again(self, store: StateStore) -> None:
+        [key] = await queued(store)
+        for retry_at in (NOW + timedelta(minutes=5), None):
+            await store.builds.fail(await claimed(store), "unreadable", retry_at)
+            await store.windows.decide([Decision(key, WindowStatus.QUEUED, due_at=NOW, forced=True)])
+        assert (await claimed(store)).attempt == 1
+
+    async def test_a_rebuild_that_failed_does_not_keep_news_waiting(self, store: StateStore) -> None:
+        [key] = await queued(store)
+        await built(store)
+        await store.windows.decide([Decision(key, WindowStatus.QUEUED, due_at=NOW, forced=True)])
+        await store.builds.fail(await claimed(store), "unreadable", None)
+        await queued(store, 2)
+        assert (await claimed(store)).version == 2
 
     async def test_success_starts_the_attempts_anew(self, store: StateStore) -> None:
         await queued(store)

@@ -70,6 +70,30 @@ class EventLogContract:
         await store.log.append(a_command(1))
         assert await store.log.open_entries() == []
 
+    async def test_an_entry_says_whether_it_is_open(self, store: StateStore) -> None:
+        assert (await store.log.append(a_command(1))).is_open
+        await store.log.close(a_command(1))
+        assert not (await store.log.append(a_command(1))).is_open
+        assert [entry.is_open async for entry in store.log.read()] == [False]
+
+    async def test_an_entry_can_be_opened_again_as_of_now(
+        self, store: StateStore, clock: VirtualClock
+    ) -> None:
+        first = await store.log.append(a_command(1))
+        await store.log.close(a_command(1))
+        await clock.advance(timedelta(hours=1))
+        again = await store.log.append(a_command(1), reopen=True)
+        assert (again.sequence, again.is_open) == (first.sequence, True)
+        assert again.at == NOW + timedelta(hours=1)
+        assert await store.log.open_entries() == [again]
+
+    async def test_opening_what_is_open_leaves_it_as_it_is(
+        self, store: StateStore, clock: VirtualClock
+    ) -> None:
+        first = await store.log.append(a_command(1), reopen=True)
+        await clock.advance(timedelta(hours=1))
+        assert await store.log.append(a_command(1), reopen=True) == first
+
     async def test_closing_what_was_never_told_does_nothing(self, store: StateStore) -> None:
         await store.log.close(a_command(1))
         assert [entry async for entry in store.log.read()] == []

@@ -79,6 +79,13 @@ class RegistryContract:
         assert await store.quarantine.list("rain") == [entries[1]]
         assert await store.quarantine.list("none") == []
 
+    async def test_an_entry_is_added_once(self, store: StateStore) -> None:
+        entry = a_quarantine_entry(1)
+        await store.quarantine.add(entry)
+        await store.quarantine.mark_replayed(entry.id)
+        await store.quarantine.add(entry)
+        assert await store.quarantine.list() == [replace(entry, status=QuarantineStatus.REPLAYED)]
+
     async def test_a_replayed_entry_is_marked(self, store: StateStore, other: StateStore) -> None:
         entry = a_quarantine_entry(1)
         await _keep(store, 1, "story", [entry])

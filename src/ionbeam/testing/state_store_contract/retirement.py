@@ -57,6 +57,26 @@ class RetirementContract:
         assert [chunk.ingestion_id.int for chunk in order.chunks] == [2]
         assert order.maps == first.maps
 
+    async def test_the_base_is_the_revision_of_when_its_inputs_were_retired(self, store: StateStore) -> None:
+        """A later one may hold what came too early and must be merged behind what is pending."""
+        [key] = await queued(store)
+        [first] = await built(store)
+        await store.builds.retire(key)
+        await store.log.append(a_command(9))
+        await queued(store, 2)
+        await built(store)
+        assert [chunk.ingestion_id.int for chunk in await store.builds.retire(key)] == [1]
+
+        await queued(store, 9)
+        order = await claimed(store)
+        assert order.bases == (a_revision(first),)
+        assert [chunk.ingestion_id.int for chunk in order.chunks] == [9, 2]
+        revision = a_revision(order)
+        await store.builds.settle(order, revision, revised(revision))
+        assert len(await store.builds.retire(key)) == 3
+        await queued(store, 4)
+        assert (await claimed(store)).bases == (revision,)
+
     async def test_a_window_that_is_not_built_keeps_its_chunks(self, store: StateStore) -> None:
         [key] = await queued(store)
         assert await store.builds.retire(key) == []

@@ -194,6 +194,14 @@ class WindowLedgerContract:
         assert (await the_window(other)).revision == a_revision(order)
         assert await store.windows.revisions(WindowKey("none", at(10), HOUR)) == []
 
+    async def test_only_the_newest_revisions_may_be_asked_for(self, store: StateStore) -> None:
+        for number in range(1, 5):
+            [key] = await queued(store, number)
+            await built(store)
+        for newest, numbers in ((1, [4]), (3, [2, 3, 4]), (9, [1, 2, 3, 4]), (None, [1, 2, 3, 4])):
+            found = await store.windows.revisions(key, newest=newest)
+            assert [revision.number for revision in found] == numbers
+
 
 def _union(claims: Sequence[TimeSpan]) -> list[TimeSpan]:
     """The claims as disjoint spans, holes of up to a second closed."""
