@@ -146,7 +146,12 @@ class WindowBuilder:
         for window in await self._state.windows.windows():
             if window.revision is None or await asyncio.to_thread(self._is_published, window.key):
                 continue
-            await self._make_current(window.key)
+            try:
+                await self._make_current(window.key)
+            except ObjectMissing as error:
+                reason = f"{error}; 'ionbeam window rebuild' makes it again"
+                log.warning("window not restored", dataset=window.key.dataset, reason=reason)
+                continue
             restored.append(window.key)
         return restored
 
