@@ -7,8 +7,10 @@ or all in one window. Then new ingestions settle, and the handling of their even
 import asyncio
 import sqlite3
 import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -52,7 +54,8 @@ def fill(state: Path, records: int, *, one_window: bool) -> None:
             [(*row, metadata) for row in rows],
         )
         c.executemany(
-            f"INSERT INTO chunks VALUES ('bench', ?3 / {hour} * {hour}, ?2, 0, ?1, 10, ?3, ?3 + 1, '')", rows
+            f"INSERT INTO chunks VALUES ('bench', ?3 / {hour} * {hour}, ?2, 0, ?1, 10, ?3, ?3 + 1, '', 0)",
+            rows,
         )
         c.execute("INSERT INTO coverage VALUES ('bench', ?, ?)", (first, end))
         c.executemany(
@@ -64,17 +67,17 @@ def fill(state: Path, records: int, *, one_window: bool) -> None:
         c.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-async def costs(*, one_window: bool) -> list[float]:
-    """Median CPU seconds per event for each of `SIZES`; they take turns, so that all meet the same noise.
+async def costs(sizes: Sequence[int], *, one_window: bool) -> list[float]:
+    """Median CPU seconds per event for each of ``sizes``; they take turns, so that all meet the same noise.
 
     CPU time, because what waiting for the disk costs depends on the disk and on nothing we compare.
     """
     with tempfile.TemporaryDirectory() as name:
         clock = SystemClock()
-        states = [SqliteStateStore(Path(name) / str(records), clock) for records in SIZES]
-        for records in SIZES:
+        states = [SqliteStateStore(Path(name) / str(records), clock) for records in sizes]
+        for records in sizes:
             fill(Path(name) / str(records), records, one_window=one_window)
-        seconds: list[list[float]] = [[] for _ in SIZES]
+        seconds: list[list[float]] = [[] for _ in sizes]
         for number in range(EVENTS):
             for state, measured in zip(states, seconds, strict=True):
                 event = await settled(state, START - HOUR if one_window else START + number * STEP)
@@ -104,12 +107,12 @@ async def settled(state: SqliteStateStore, start: datetime) -> DataAvailableEven
     return event
 
 
-def main() -> None:
+def main(sizes: Sequence[int]) -> None:
     configure(LoggingSettings(level="WARNING"))
     for one_window in (False, True):
-        medians = asyncio.run(costs(one_window=one_window))
+        medians = asyncio.run(costs(sizes, one_window=one_window))
         shape = "all in one window" if one_window else "spread over windows"
-        for records, seconds in zip(SIZES, medians, strict=True):
+        for records, seconds in zip(sizes, medians, strict=True):
             print(f"{shape:20} {records:>9,} records: {seconds * 1e3:6.2f} ms CPU per event")
         ratio = max(medians) / min(medians)
         print(
@@ -118,4 +121,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main([int(argument) for argument in sys.argv[1:]] or SIZES)
